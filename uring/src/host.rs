@@ -1,0 +1,63 @@
+//! What this process may use of its host: descriptors, processors, the clock.
+
+use std::io;
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+/// The number of descriptors this process may have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NofileLimit {
+    /// The soft limit before it was raised.
+    pub before: u64,
+    /// The soft limit now.
+    pub now: u64,
+}
+
+/// Raises the soft limit of open descriptors to the hard one (`RLIMIT_NOFILE`).
+///
+/// # Errors
+/// As getrlimit(2).
+pub fn raise_nofile_limit() -> io::Result<NofileLimit> {
+    let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // Raising soft to hard needs no privilege; where a sandbox forbids it, the old limit stands.
+    let now = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(before, |()| hard);
+    Ok(NofileLimit { before, now })
+}
+
+/// The processors that this process may run on, ascending: the affinity mask, which `taskset` and
+/// a container's cpuset narrow.
+///
+/// # Errors
+/// As sched_getaffinity(2).
+pub fn allowed_cpus() -> io::Result<Vec<usize>> {
+    let mask = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).collect())
+}
+
+/// Keeps the calling thread on one processor.
+///
+/// # Errors
+/// `EINVAL` when the process may not run there.
+pub fn pin_to(cpu: usize) -> io::Result<()> {
+    let mut mask = CpuSet::new();
+    mask.set(cpu)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
+}
+
+/// The kernel's release, as uname(2) gives it.
+#[must_use]
+pub fn kernel_release() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().to_owned()
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+#[must_use]
+#[expect(clippy::cast_sign_loss, reason = "the monotonic clock starts at zero")]
+pub fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
+    now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}

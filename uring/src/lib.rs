@@ -1,0 +1,52 @@
+//! The ring, its buffers and its sockets: everything in evenkeel that needs `unsafe`, behind an
+//! interface that does not.
+//!
+//! Both programs stand on this crate: the balancer's data path and the load generator's engine. It
+//! owns the memory that is lent to the kernel (the buffer ring, the addresses of queued connects)
+//! and the translation of completions into [`Completion`]s. It knows nothing of sessions, backends
+//! or requests; whom an operation belongs to travels through the kernel as a [`Token`].
+//!
+//! ```
+//! use std::os::unix::net::UnixStream;
+//! use uring::{Config, Outcome, Owner, Readiness, Ring};
+//!
+//! let (here, there) = UnixStream::pair()?;
+//! let mut ring = Ring::new(&Config::default())?;
+//! ring.recv(&here, Readiness::Unknown, Owner::slot(0));
+//! std::io::Write::write_all(&mut &there, b"hello")?;
+//! ring.submit_and_wait(1, None)?;
+//! let mut completions = Vec::with_capacity(16);
+//! ring.completions(&mut completions);
+//! let Outcome::Received { buffer, len, .. } = completions.pop().unwrap().outcome else { panic!() };
+//! assert_eq!(ring.bytes(buffer, 0..len), b"hello");
+//! ring.release(buffer);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod buffers;
+mod completion;
+mod host;
+mod pipe;
+mod ring;
+mod self_test;
+mod setup;
+mod socket;
+mod token;
+mod wake;
+
+pub use buffers::BufferId;
+pub use completion::{Completion, Outcome};
+pub use host::{
+    NofileLimit, allowed_cpus, kernel_release, monotonic_ns, pin_to, raise_nofile_limit,
+};
+pub use nix::errno::Errno;
+pub use pipe::{Pipe, Spliced};
+pub use ring::{Readiness, Ring, RingCounters};
+pub use self_test::self_test;
+pub use setup::{Config, SetupError, SetupFlags};
+pub use socket::{
+    Listen, ListenError, clear_nonblocking, close_with_reset, finish_writing, listen, peer_address,
+    set_nodelay, stream_socket,
+};
+pub use token::{Op, Owner, Token};
+pub use wake::{WakeSource, Waker, wake_pair};

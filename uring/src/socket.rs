@@ -1,0 +1,135 @@
+//! TCP sockets and their options, each set where it costs least: what can be inherited from the
+//! listener is set there and nowhere else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::setup::errno;
+
+/// How a listener is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen {
+    /// Where; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+    pub backlog: u16,
+    /// Whether other sockets of this user may listen on the same address (`SO_REUSEPORT`): one a
+    /// shard, the kernel spreads connections over them.
+    pub shared: bool,
+}
+
+/// Why there is no listener, with the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Someone listens there.
+    #[error(
+        "cannot listen on {0}: the address is in use; see who has it with `ss -ltnp 'sport = :{port}'`, \
+         or choose another --port",
+        port = .0.port()
+    )]
+    InUse(SocketAddr),
+    /// A low port and no privilege.
+    #[error(
+        "cannot listen on {0}: no permission for a port below {first}; choose a higher --port, \
+         run as root, or `sysctl -w net.ipv4.ip_unprivileged_port_start={port}`",
+        first = first_unprivileged_port(),
+        port = .0.port()
+    )]
+    NoPermission(SocketAddr),
+    /// Not an address of this machine.
+    #[error(
+        "cannot listen on {0}: this machine has no such address; see `ip address`, or use \
+         --host 0.0.0.0 for all of them"
+    )]
+    NoSuchAddress(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// A listening socket, non-blocking. TCP_NODELAY is set here because accepted connections inherit
+/// it (tcp(7)).
+///
+/// # Errors
+/// A [`ListenError`] that names the cause and the cure.
+pub fn listen(how: &Listen) -> Result<OwnedFd, ListenError> {
+    let Listen { address, .. } = *how;
+    try_listen(how).map_err(|error| match errno(&error) {
+        Errno::EADDRINUSE => ListenError::InUse(address),
+        Errno::EACCES => ListenError::NoPermission(address),
+        Errno::EADDRNOTAVAIL => ListenError::NoSuchAddress(address),
+        _ => ListenError::Other(address, error),
+    })
+}
+
+fn try_listen(how: &Listen) -> io::Result<OwnedFd> {
+    let socket = Socket::new(
+        Domain::for_address(how.address),
+        Type::STREAM.nonblocking().cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    // A restart binds at once although old connections linger in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(how.shared)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&how.address.into())?;
+    socket.listen(how.backlog.into())?;
+    Ok(socket.into())
+}
+
+fn first_unprivileged_port() -> u16 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1024)
+}
+
+/// A socket to connect to `address` with, non-blocking.
+///
+/// # Errors
+/// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` without IPv6.
+pub fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP)).map(Into::into)
+}
+
+/// Switches Nagle's algorithm off. A socket that never sends twice does not need it: the first
+/// send of a connection is never held back.
+pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_nodelay(true)
+}
+
+/// Makes reads and writes of `socket` wait, for programs that do one thing at a time.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn clear_nonblocking(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_nonblocking(false)
+}
+
+/// Tells the peer that nothing more will come (`SHUT_WR`): it reads the end of the stream after
+/// what was sent. By system call, because `IORING_OP_SHUTDOWN` always goes to a kernel thread.
+///
+/// # Errors
+/// `ENOTCONN` when the peer has reset the connection.
+pub fn finish_writing(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).shutdown(std::net::Shutdown::Write)
+}
+
+/// Closes `socket` so that the peer sees a reset; what it was sent and has not got yet is dropped.
+pub fn close_with_reset(socket: OwnedFd) {
+    // A socket that is closed already by the peer's reset needs no second one: the result is moot.
+    let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    drop(socket);
+}
+
+/// Who is on the other side, if the connection still stands.
+#[must_use]
+pub fn peer_address(socket: &impl AsFd) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
