@@ -3,8 +3,10 @@
 //! One anonymous mapping holds the entries that the kernel reads (first, page aligned) and the
 //! buffers behind them. A receive names no buffer; the kernel takes the next published one when
 //! bytes are there, so a connection that waits holds no memory. A buffer is at any time in exactly
-//! one place: published to the kernel, or held by the program between [`Buffers::note_filled`] (or
-//! [`Buffers::take`]) and [`Buffers::release`].
+//! one place: published to the kernel, held by the program, or spare. The kernel uses published
+//! buffers in order, so a large ring would walk through all of its memory over and over; only a
+//! few are published at a time, and spares come back last in, first out, which keeps the memory in
+//! use small and in the cache however many buffers a slow reader may need to hold.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -24,27 +26,31 @@ pub struct BufferId(pub u16);
 pub(crate) struct Buffers {
     base: NonNull<u8>,
     mapped_bytes: NonZeroUsize,
+    /// Size of the kernel's ring, a power of two; never more are published.
     entries: u16,
+    buffers: u16,
     buffer_bytes: u32,
     /// Where the next published entry goes; the kernel sees it through [`Buffers::publish`].
     tail: u16,
     /// Published entries that the kernel has not used yet.
     published: u16,
+    spare: Vec<BufferId>,
     held: Vec<bool>,
     /// Set when the kernel may still write here although the ring is gone: the mapping then stays.
     abandoned: bool,
 }
 
 impl Buffers {
-    /// Maps `entries` buffers of `buffer_bytes` each; all are held until they are released.
+    /// Maps `buffers` buffers of `buffer_bytes` each, of which at most `entries` will be published
+    /// at a time; all are held until they are released. Memory is used when it is first written.
     ///
     /// # Errors
     /// `ENOMEM` when the memory is not to be had.
-    pub(crate) fn map(entries: u16, buffer_bytes: u32) -> io::Result<Self> {
+    pub(crate) fn map(entries: u16, buffers: u16, buffer_bytes: u32) -> io::Result<Self> {
         assert!(entries.is_power_of_two(), "the kernel masks buffer ring indices");
-        let payload = usize::from(entries) * buffer_bytes as usize;
+        let payload = usize::from(buffers) * stride(buffer_bytes);
         let mapped_bytes = NonZeroUsize::new(payload_offset(entries) + payload)
-            .expect("a ring of at least one buffer is not empty");
+            .expect("the entries of a ring take room");
         // SAFETY: without an address and a file, the mapping overlaps nothing that exists; its
         // lifetime is this value's (see `Drop`).
         let base = unsafe {
@@ -59,10 +65,12 @@ impl Buffers {
             base: base.cast(),
             mapped_bytes,
             entries,
+            buffers,
             buffer_bytes,
             tail: 0,
             published: 0,
-            held: vec![true; usize::from(entries)],
+            spare: Vec::with_capacity(buffers.into()),
+            held: vec![true; usize::from(buffers)],
             abandoned: false,
         })
     }
@@ -80,14 +88,14 @@ impl Buffers {
         self.buffer_bytes
     }
 
-    /// Buffers that the kernel may fill.
-    pub(crate) fn published(&self) -> u16 {
-        self.published
+    /// Buffers that receives can be answered in, now or after the next [`Buffers::publish`].
+    pub(crate) fn free(&self) -> u16 {
+        self.published + u16::try_from(self.spare.len()).expect("at most `buffers`")
     }
 
     /// Buffers that the program holds.
     pub(crate) fn held(&self) -> u16 {
-        self.entries - self.published
+        self.buffers - self.free()
     }
 
     /// A completion says that the kernel used `buffer`: it is the program's now.
@@ -98,17 +106,38 @@ impl Buffers {
         self.published -= 1;
     }
 
-    /// Gives `buffer` back; the kernel sees it after the next [`Buffers::publish`].
+    /// Gives `buffer` back; the kernel may see it after the next [`Buffers::publish`].
     pub(crate) fn release(&mut self, buffer: BufferId) {
         let held = &mut self.held[usize::from(buffer.0)];
         assert!(*held, "buffer {buffer:?} was released twice");
         *held = false;
-        let index = self.tail & (self.entries - 1);
+        self.spare.push(buffer);
+    }
+
+    /// Fills the kernel's ring up from the spares and lets the kernel see it.
+    pub(crate) fn publish(&mut self) {
+        let before = self.tail;
+        while self.published < self.entries
+            && let Some(buffer) = self.spare.pop()
+        {
+            self.write_entry(buffer);
+        }
+        if self.tail != before {
+            self.store_tail();
+        }
+    }
+
+    fn write_entry(&mut self, buffer: BufferId) {
+        let index = usize::from(self.tail & (self.entries - 1));
         let address = self.address(buffer) as u64;
-        // SAFETY: `index` is masked to the ring's size, the entries start at `base` (page aligned,
-        // so aligned for the entry too), and the kernel reads an entry only after the tail
-        // moved past it, which `publish` does later.
-        let entry = unsafe { &mut *self.base.as_ptr().cast::<BufRingEntry>().add(index.into()) };
+        let entries = self.base.as_ptr().cast::<BufRingEntry>();
+        // SAFETY: `index` is masked to the ring's size, and the entries start at `base`, inside
+        // the mapping.
+        let entry = unsafe { entries.add(index) };
+        // SAFETY: the entry is in the mapping, aligned because `base` is page aligned, and the
+        // kernel reads it only after the tail moved past it, which `store_tail` does later; every
+        // bit pattern is a valid entry.
+        let entry = unsafe { &mut *entry };
         entry.set_addr(address);
         entry.set_len(self.buffer_bytes);
         entry.set_bid(buffer.0);
@@ -116,8 +145,7 @@ impl Buffers {
         self.published += 1;
     }
 
-    /// Lets the kernel see what was released since the last call.
-    pub(crate) fn publish(&mut self) {
+    fn store_tail(&self) {
         // SAFETY: `base` is the first entry of the ring, zero-initialised by the mapping; the tail
         // lies in that entry's reserved field (io_uring_register_buf_ring(3)).
         let tail = unsafe { BufRingEntry::tail(self.base.as_ptr().cast()) };
@@ -159,7 +187,7 @@ impl Buffers {
 
     fn address(&self, buffer: BufferId) -> *const u8 {
         let offset =
-            payload_offset(self.entries) + usize::from(buffer.0) * self.buffer_bytes as usize;
+            payload_offset(self.entries) + usize::from(buffer.0) * stride(self.buffer_bytes);
         // `wrapping_add` because bounds are checked where the pointer is used.
         self.base.as_ptr().wrapping_add(offset)
     }
@@ -182,6 +210,14 @@ fn payload_offset(entries: u16) -> usize {
     (usize::from(entries) * size_of::<BufRingEntry>()).next_multiple_of(PAGE_BYTES)
 }
 
+/// From one buffer to the next. Buffers at a multiple of 4 KiB from each other would all compete
+/// for the same few sets of the cache; a cache line more spreads them.
+fn stride(buffer_bytes: u32) -> usize {
+    buffer_bytes as usize + CACHE_LINE_BYTES
+}
+
+const CACHE_LINE_BYTES: usize = 64;
+
 /// The smallest page of every architecture that Linux runs on; only alignment depends on it.
 const PAGE_BYTES: usize = 4096;
 
@@ -192,7 +228,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "released twice")]
     fn a_buffer_released_twice_is_our_bug_and_loud() {
-        let mut buffers = Buffers::map(2, 4096).expect("8 KiB of memory");
+        let mut buffers = Buffers::map(2, 2, 4096).expect("8 KiB of memory");
         buffers.release(BufferId(0));
         buffers.release(BufferId(0));
     }
@@ -200,22 +236,24 @@ mod tests {
     #[test]
     #[should_panic(expected = "belongs to the kernel")]
     fn a_published_buffer_cannot_be_read() {
-        let mut buffers = Buffers::map(2, 4096).expect("8 KiB of memory");
+        let mut buffers = Buffers::map(2, 2, 4096).expect("8 KiB of memory");
         buffers.release(BufferId(1));
         buffers.bytes(BufferId(1), 0..1);
     }
 
     #[test]
     fn counts_follow_each_buffer() {
-        let mut buffers = Buffers::map(4, 4096).expect("16 KiB of memory");
-        assert_eq!((buffers.held(), buffers.published()), (4, 0));
+        let mut buffers = Buffers::map(2, 4, 4096).expect("16 KiB of memory");
+        assert_eq!((buffers.held(), buffers.free()), (4, 0));
         for id in 0..4 {
             buffers.release(BufferId(id));
         }
-        assert_eq!((buffers.held(), buffers.published()), (0, 4));
-        buffers.note_filled(BufferId(2));
-        assert_eq!((buffers.held(), buffers.published()), (1, 3));
-        buffers.bytes_mut(BufferId(2))[..2].copy_from_slice(b"hi");
-        assert_eq!(buffers.bytes(BufferId(2), 0..2), b"hi");
+        assert_eq!((buffers.held(), buffers.free()), (0, 4));
+        buffers.publish();
+        assert_eq!((buffers.published, buffers.spare.len()), (2, 2));
+        buffers.note_filled(BufferId(3));
+        assert_eq!((buffers.held(), buffers.free()), (1, 3));
+        buffers.bytes_mut(BufferId(3))[..2].copy_from_slice(b"hi");
+        assert_eq!(buffers.bytes(BufferId(3), 0..2), b"hi");
     }
 }

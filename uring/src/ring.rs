@@ -80,8 +80,8 @@ impl Ring {
             return Err(SetupError::TooOld { kernel: crate::kernel_release(), what });
         }
         let no_iowait = params.is_feature_no_iowait();
-        let buffers =
-            Buffers::map(config.buffers, config.buffer_bytes).map_err(SetupError::Resources)?;
+        let buffers = Buffers::map(config.published, config.buffers, config.buffer_bytes)
+            .map_err(SetupError::Resources)?;
         let registered = register_ring_fd(&ring);
         let flags = SetupFlags { no_sqarray, no_iowait, registered_ring: registered.is_some() };
         let addresses = Vec::with_capacity(params.sq_entries() as usize);
@@ -353,7 +353,7 @@ impl Ring {
     /// Buffers that receives can be answered in.
     #[must_use]
     pub fn buffers_free(&self) -> u16 {
-        self.buffers.published()
+        self.buffers.free()
     }
 
     /// Buffers that the program holds, reserved ones included.
@@ -397,7 +397,7 @@ impl std::fmt::Debug for Ring {
         f.debug_struct("Ring")
             .field("flags", &self.flags)
             .field("in_flight", &self.in_flight)
-            .field("buffers_free", &self.buffers.published())
+            .field("buffers_free", &self.buffers.free())
             .finish_non_exhaustive()
     }
 }

@@ -12,8 +12,11 @@ pub struct Config {
     /// Submission queue entries. A full queue is submitted early, so this bounds a batch and not
     /// the operations in flight.
     pub entries: u32,
-    /// Buffers for receives, a power of two up to 32768.
+    /// Buffers in all. Each takes memory from its first use on.
     pub buffers: u16,
+    /// Buffers that the kernel may fill before the next enter, a power of two up to 32768; when
+    /// they are used up, a receive fails with ENOBUFS although others are free.
+    pub published: u16,
     /// Bytes in each buffer.
     pub buffer_bytes: u32,
     /// Buffers that stay with the program: [`crate::Ring::take_reserved`] hands them out.
@@ -22,7 +25,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { entries: 1024, buffers: 1024, buffer_bytes: 16 * 1024, reserved: 0 }
+        Self { entries: 1024, buffers: 4096, published: 512, buffer_bytes: 16 * 1024, reserved: 0 }
     }
 }
 

@@ -58,16 +58,23 @@ pub enum ListenError {
 /// # Errors
 /// A [`ListenError`] that names the cause and the cure.
 pub fn listen(how: &Listen) -> Result<OwnedFd, ListenError> {
-    let Listen { address, .. } = *how;
-    try_listen(how).map_err(|error| match errno(&error) {
+    let listening = bind(how).and_then(|socket| {
+        socket.listen(how.backlog.into())?;
+        Ok(socket.into())
+    });
+    listening.map_err(|error| explain(how.address, error))
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> ListenError {
+    match errno(&error) {
         Errno::EADDRINUSE => ListenError::InUse(address),
         Errno::EACCES => ListenError::NoPermission(address),
         Errno::EADDRNOTAVAIL => ListenError::NoSuchAddress(address),
         _ => ListenError::Other(address, error),
-    })
+    }
 }
 
-fn try_listen(how: &Listen) -> io::Result<OwnedFd> {
+fn bind(how: &Listen) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(how.address),
         Type::STREAM.nonblocking().cloexec(),
@@ -78,8 +85,29 @@ fn try_listen(how: &Listen) -> io::Result<OwnedFd> {
     socket.set_reuse_port(how.shared)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&how.address.into())?;
-    socket.listen(how.backlog.into())?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// The address that `socket` is bound to: the real port where port 0 was asked for.
+///
+/// # Errors
+/// As getsockname(2).
+pub fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(socket).local_addr()?;
+    address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Whether nobody listens on `address`. A listener that is shared (`SO_REUSEPORT`) would quietly
+/// join another program of the same user that listens there.
+///
+/// # Errors
+/// As [`listen`].
+pub fn check_unused(address: SocketAddr) -> Result<(), ListenError> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    // Bound, not listening, and closed at once: no connection can end up here.
+    bind(&Listen { address, backlog: 0, shared: false }).map(drop).map_err(|e| explain(address, e))
 }
 
 fn first_unprivileged_port() -> u16 {

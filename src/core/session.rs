@@ -1,0 +1,418 @@
+//! A client and its backend, from the accepted connection to the freed slot.
+//!
+//! ```text
+//!                      refused, and another is left
+//!                          ┌──────────┐
+//!            accepted      ▼          │      connected
+//!  (slot) ────────────▶ Connecting ───┴──────────────────▶ Relaying
+//!                          │ nobody is left, cut             │ both directions finished, a side
+//!                          ▼                                 ▼ is gone, a deadline, cut
+//!                       Closing ◀────────────────────────────┘
+//!                          │ nothing is in flight
+//!                          ▼
+//!                     (slot is free)
+//! ```
+//!
+//! What is intended ([`Session`]'s state) and what the kernel holds (`connecting`, and what the two
+//! relays have in flight) are two facts. Closing has three steps: start nothing new and cancel what
+//! is in flight; wait for the last of it; free.
+
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+
+use super::balance::Tried;
+use super::moment::Moment;
+use super::relay::{self, InFlight, Relay, Step};
+use super::{BackendId, BufferId, Candidate, Direction};
+
+pub use super::relay::Held;
+
+/// How long a session may wait, and for what. All are finite.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// For one backend to accept the connection.
+    pub connect: Duration,
+    /// For any byte in either direction.
+    pub idle: Duration,
+    /// For any byte after one side has finished writing.
+    pub half_closed: Duration,
+}
+
+/// Why a session ended; the first cause wins. Logs and counters use the two letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// `--` Both sides finished and every received byte was delivered.
+    Finished,
+    /// `CD` The client reset the connection, or could not be written to.
+    ClientGone,
+    /// `SD` The backend reset the connection, or could not be written to.
+    BackendGone,
+    /// `SC` No backend accepted the connection.
+    BackendUnreachable,
+    /// `tD` No byte in either direction for the idle timeout.
+    IdleTimeout,
+    /// `hD` One side had finished and no byte came for the half-closed timeout.
+    HalfClosedTimeout,
+    /// `KD` The program stops.
+    Cut,
+}
+
+impl EndReason {
+    /// Every reason, in the order of the counters.
+    pub const ALL: [Self; 7] = [
+        Self::Finished,
+        Self::ClientGone,
+        Self::BackendGone,
+        Self::BackendUnreachable,
+        Self::IdleTimeout,
+        Self::HalfClosedTimeout,
+        Self::Cut,
+    ];
+
+    /// Two letters and a word.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "-- finished",
+            Self::ClientGone => "CD client-gone",
+            Self::BackendGone => "SD backend-gone",
+            Self::BackendUnreachable => "SC backend-unreachable",
+            Self::IdleTimeout => "tD idle-timeout",
+            Self::HalfClosedTimeout => "hD half-closed-timeout",
+            Self::Cut => "KD cut",
+        }
+    }
+}
+
+/// What can happen to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The connect in flight succeeded.
+    Connected,
+    /// The connect in flight failed, or could not be started; `next` is another place worth
+    /// trying, if there is one.
+    ConnectFailed {
+        /// Where to go instead.
+        next: Option<Candidate>,
+    },
+    /// Something happened in one direction.
+    Relay(Direction, relay::Event),
+    /// The timer of this session fired.
+    TimerFired,
+    /// The program ends.
+    Cut,
+}
+
+/// What is to be done for a session, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect there; the socket of a failed attempt, if there is one, is closed first.
+    Connect(Candidate),
+    /// Give up the connect in flight.
+    CancelConnect,
+    /// Receive from the direction's source.
+    Recv {
+        /// Which direction.
+        direction: Direction,
+        /// Whether bytes are probably there already.
+        ready: bool,
+    },
+    /// Send to the direction's destination.
+    Send {
+        /// Which direction.
+        direction: Direction,
+        /// What to send.
+        held: Held,
+    },
+    /// Send [`relay::Event::BufferFree`] when buffers are free.
+    AwaitBuffer(Direction),
+    /// Tell the direction's destination that its source has finished.
+    FinishWriting(Direction),
+    /// Give up what is in flight in this direction.
+    Cancel(Direction, InFlight),
+    /// Give a buffer back.
+    Release(BufferId),
+    /// Send [`Event::TimerFired`] at this moment; replaces the timer that was armed.
+    ArmTimer(Moment),
+    /// Nothing is in flight and nothing will be: close the sockets, forget the session.
+    Free {
+        /// Why it ended.
+        reason: EndReason,
+        /// Whether the sides must see a reset, because what they got is not the whole.
+        reset: bool,
+    },
+    /// The kernel answered what was not asked: count it.
+    CountUnexpected,
+}
+
+/// What one event leads to: at most a buffer, both cancels and the freed slot.
+pub type Actions = ArrayVec<Action, 4>;
+
+/// The pair.
+#[derive(Clone, Debug)]
+pub struct Session {
+    state: State,
+    relays: [Relay; 2],
+    /// Whether a connect is in flight.
+    connecting: bool,
+    last_progress: Moment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A connect to `candidate` is in flight, or its failure is being dealt with.
+    Connecting { candidate: Candidate, tried: Tried, deadline: Moment },
+    /// Both sides are connected.
+    Relaying { backend: BackendId },
+    /// No new I/O is started; the slot is freed when nothing is in flight.
+    Closing { backend: BackendId, reason: EndReason, reset: bool },
+}
+
+impl Session {
+    /// A session for a client that was just accepted, and what to do first.
+    #[must_use]
+    pub fn open(candidate: Candidate, now: Moment, deadlines: &Deadlines) -> (Self, Actions) {
+        let mut tried = Tried::NOBODY;
+        tried.add(candidate.backend);
+        let deadline = now + deadlines.connect;
+        let session = Self {
+            state: State::Connecting { candidate, tried, deadline },
+            relays: [Relay::UNOPENED; 2],
+            connecting: true,
+            last_progress: now,
+        };
+        (session, actions([Action::ArmTimer(deadline), Action::Connect(candidate)]))
+    }
+
+    /// The backend that is charged with this session now.
+    #[must_use]
+    pub fn backend(&self) -> BackendId {
+        match self.state {
+            State::Connecting { candidate, .. } => candidate.backend,
+            State::Relaying { backend } | State::Closing { backend, .. } => backend,
+        }
+    }
+
+    /// Where a connect is in flight, and which backends have been tried, that one included.
+    #[must_use]
+    pub fn connecting(&self) -> Option<(Candidate, &Tried)> {
+        match &self.state {
+            State::Connecting { candidate, tried, .. } => Some((*candidate, tried)),
+            State::Relaying { .. } | State::Closing { .. } => None,
+        }
+    }
+
+    /// Bytes delivered in one direction.
+    #[must_use]
+    pub fn bytes(&self, direction: Direction) -> u64 {
+        self.relays[direction as usize].bytes()
+    }
+
+    /// One event; total: an event that nothing can have caused is counted and changes nothing.
+    pub fn on(&mut self, event: Event, now: Moment, deadlines: &Deadlines) -> Actions {
+        match event {
+            Event::Connected => self.on_connected(now),
+            Event::ConnectFailed { next } => self.on_connect_failed(next, now, deadlines),
+            Event::Relay(direction, event) => self.on_relay(direction, event, now, deadlines),
+            Event::TimerFired => self.on_timer(now, deadlines),
+            Event::Cut => self.close(EndReason::Cut, true),
+        }
+    }
+
+    fn on_connected(&mut self, now: Moment) -> Actions {
+        if !std::mem::replace(&mut self.connecting, false) {
+            return actions([Action::CountUnexpected]);
+        }
+        match self.state {
+            State::Connecting { candidate, .. } => {
+                self.state = State::Relaying { backend: candidate.backend };
+                self.last_progress = now;
+                // A client usually speaks before its backend is connected.
+                Direction::BOTH
+                    .into_iter()
+                    .flat_map(|direction| self.open_relay(direction))
+                    .collect()
+            }
+            State::Relaying { .. } => unreachable!("a relaying session has no connect in flight"),
+            State::Closing { .. } => self.free_if_idle(),
+        }
+    }
+
+    fn open_relay(&mut self, direction: Direction) -> Option<Action> {
+        let step = self.relays[direction as usize].on(relay::Event::Opened);
+        let ready = direction == Direction::ClientToBackend;
+        step.is_ok().then_some(Action::Recv { direction, ready })
+    }
+
+    fn on_connect_failed(
+        &mut self,
+        next: Option<Candidate>,
+        now: Moment,
+        deadlines: &Deadlines,
+    ) -> Actions {
+        if !std::mem::replace(&mut self.connecting, false) {
+            return actions([Action::CountUnexpected]);
+        }
+        match (&mut self.state, next) {
+            (State::Connecting { candidate, tried, deadline }, Some(next)) => {
+                if next.backend != candidate.backend {
+                    tried.add(next.backend);
+                }
+                (*candidate, *deadline) = (next, now + deadlines.connect);
+                self.connecting = true;
+                actions([Action::ArmTimer(*deadline), Action::Connect(next)])
+            }
+            (State::Connecting { .. }, None) => self.close(EndReason::BackendUnreachable, false),
+            (State::Relaying { .. }, _) => {
+                unreachable!("a relaying session has no connect in flight")
+            }
+            (State::Closing { .. }, _) => self.free_if_idle(),
+        }
+    }
+
+    fn on_relay(
+        &mut self,
+        direction: Direction,
+        event: relay::Event,
+        now: Moment,
+        deadlines: &Deadlines,
+    ) -> Actions {
+        if matches!(self.state, State::Closing { .. }) {
+            return self.wind_up(direction, event);
+        }
+        match self.relays[direction as usize].on(event) {
+            Ok(step) => {
+                self.last_progress = now;
+                self.take(step, direction, now, deadlines)
+            }
+            Err(unexpected) => uncaused(unexpected),
+        }
+    }
+
+    fn take(
+        &mut self,
+        step: Step,
+        direction: Direction,
+        now: Moment,
+        deadlines: &Deadlines,
+    ) -> Actions {
+        match step {
+            Step::Send(held) => actions([Action::Send { direction, held }]),
+            Step::Recv { release: None, ready } => actions([Action::Recv { direction, ready }]),
+            Step::Recv { release: Some(buffer), ready } => {
+                actions([Action::Release(buffer), Action::Recv { direction, ready }])
+            }
+            Step::AwaitBuffer => actions([Action::AwaitBuffer(direction)]),
+            Step::Finish if self.relays.iter().all(Relay::is_finished) => {
+                self.close(EndReason::Finished, false)
+            }
+            Step::Finish => actions([
+                Action::FinishWriting(direction),
+                Action::ArmTimer(now + deadlines.half_closed),
+            ]),
+            Step::SourceGone => self.close(gone(direction.source()), true),
+            Step::DestinationGone(buffer) => {
+                let mut actions = actions([Action::Release(buffer)]);
+                actions.extend(self.close(gone(direction.destination()), true));
+                actions
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Moment, deadlines: &Deadlines) -> Actions {
+        match self.state {
+            // Deadlines move later at every byte; the timer is moved only here.
+            _ if self.deadline(deadlines).is_some_and(|deadline| now < deadline) => {
+                self.deadline(deadlines).map(Action::ArmTimer).into_iter().collect()
+            }
+            // Its completion comes as `ConnectFailed`.
+            State::Connecting { .. } if self.connecting => actions([Action::CancelConnect]),
+            State::Connecting { .. } | State::Closing { .. } => Actions::new(),
+            State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
+                self.close(EndReason::HalfClosedTimeout, true)
+            }
+            State::Relaying { .. } => {
+                let reset = self.relays.iter().any(Relay::holds_bytes);
+                self.close(EndReason::IdleTimeout, reset)
+            }
+        }
+    }
+
+    /// When the session ends unless something happens before.
+    fn deadline(&self, deadlines: &Deadlines) -> Option<Moment> {
+        match self.state {
+            State::Connecting { deadline, .. } => Some(deadline),
+            State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
+                Some(self.last_progress + deadlines.half_closed)
+            }
+            State::Relaying { .. } => Some(self.last_progress + deadlines.idle),
+            State::Closing { .. } => None,
+        }
+    }
+
+    /// Starts nothing more, asks for the end of what is in flight, frees if that is nothing.
+    fn close(&mut self, reason: EndReason, reset: bool) -> Actions {
+        if matches!(self.state, State::Closing { .. }) {
+            return Actions::new();
+        }
+        self.state = State::Closing { backend: self.backend(), reason, reset };
+        let mut actions = Actions::new();
+        if self.connecting {
+            actions.push(Action::CancelConnect);
+        }
+        for direction in Direction::BOTH {
+            let in_flight = self.relays[direction as usize].stop();
+            actions.extend(in_flight.map(|what| Action::Cancel(direction, what)));
+        }
+        actions.extend(self.free_if_idle());
+        actions
+    }
+
+    /// The end of something that was in flight when the session began to close.
+    fn wind_up(&mut self, direction: Direction, event: relay::Event) -> Actions {
+        match self.relays[direction as usize].wind_up(event) {
+            Ok(buffer) => {
+                let mut actions: Actions = buffer.map(Action::Release).into_iter().collect();
+                // A waiting list that comes late must not free the slot a second time.
+                if event != relay::Event::BufferFree {
+                    actions.extend(self.free_if_idle());
+                }
+                actions
+            }
+            Err(unexpected) => uncaused(unexpected),
+        }
+    }
+
+    fn free_if_idle(&self) -> Actions {
+        let idle = !self.connecting && self.relays.iter().all(|relay| relay.in_flight().is_none());
+        match self.state {
+            State::Closing { reason, reset, .. } if idle => {
+                actions([Action::Free { reason, reset }])
+            }
+            State::Closing { .. } | State::Connecting { .. } | State::Relaying { .. } => {
+                Actions::new()
+            }
+        }
+    }
+}
+
+fn gone(side: super::Side) -> EndReason {
+    match side {
+        super::Side::Client => EndReason::ClientGone,
+        super::Side::Backend => EndReason::BackendGone,
+    }
+}
+
+fn uncaused(unexpected: relay::Unexpected) -> Actions {
+    let mut actions = actions([Action::CountUnexpected]);
+    actions.extend(unexpected.buffer.map(Action::Release));
+    actions
+}
+
+fn actions<const N: usize>(list: [Action; N]) -> Actions {
+    list.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What a shard needs of the operating system: operations that are asked for now and answered
+//! later, by completions.
+//!
+//! A driver owns one listener and the buffers. It starts an operation when it likes, at the latest
+//! in [`Driver::wait`], and answers each exactly once, there, with the owner that came with it;
+//! a cancelled operation too, either with what it did or with `ECANCELED`. So a ring fits, and so
+//! does a poller that tries a call and waits when it would block.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use uring::{Errno, Owner, Token};
+
+use crate::core::moment::Moment;
+use crate::core::relay::Held;
+use crate::core::{BufferId, Direction};
+
+/// The operating system, as a shard sees it.
+pub trait Driver {
+    /// One connection. Dropped only through [`Driver::close`], when nothing is in flight on it.
+    type Socket;
+
+    /// The present; it does not go back.
+    fn now(&mut self) -> Moment;
+
+    /// Takes one connection from the listener; answered by [`Outcome::Accepted`].
+    fn accept(&mut self, owner: Owner);
+
+    /// Connects a new socket to `address`; answered by [`Outcome::Done`].
+    ///
+    /// # Errors
+    /// The errno when no socket is to be had; nothing is in flight then.
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Self::Socket, Errno>;
+
+    /// Receives into a buffer of the driver's choice; answered by [`Outcome::Received`],
+    /// [`Outcome::EndOfStream`] or [`Outcome::NoBuffer`]. `ready` says that bytes are probably
+    /// there already.
+    fn recv(&mut self, socket: &Self::Socket, ready: bool, owner: Owner);
+
+    /// Sends what is held; answered by [`Outcome::Done`] with the number of bytes taken. The
+    /// buffer stays the session's.
+    fn send(&mut self, socket: &mut Self::Socket, held: Held, owner: Owner);
+
+    /// Asks for the end of one operation, whose own completion still comes.
+    fn cancel(&mut self, target: Token);
+
+    /// Gives a buffer back.
+    fn release(&mut self, buffer: BufferId);
+
+    /// Buffers that receives can be answered in.
+    fn buffers_free(&self) -> usize;
+
+    /// The peer reads the end of the stream after what was sent.
+    fn finish_writing(&mut self, socket: &Self::Socket);
+
+    /// The end of a socket; with `reset` the peer sees that it was not a clean one.
+    fn close(&mut self, socket: Self::Socket, reset: bool);
+
+    /// Stops listening. Accepts must have been cancelled and answered.
+    fn stop_listening(&mut self);
+
+    /// Who is on the other side, if that can still be known.
+    fn peer_address(&self, socket: &Self::Socket) -> Option<SocketAddr>;
+
+    /// Starts what was asked for, then waits until something is answered, somebody wakes the
+    /// shard, or `timeout` is over; appends completions to `out`, at most its free capacity.
+    ///
+    /// # Errors
+    /// Only what makes the driver unusable.
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion<Self::Socket>>,
+    ) -> io::Result<()>;
+}
+
+/// The answer to one operation.
+#[derive(Debug)]
+pub struct Completion<S> {
+    /// What was asked, and by whom.
+    pub token: Token,
+    /// How it went.
+    pub outcome: Outcome<S>,
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub enum Outcome<S> {
+    /// An accept.
+    Accepted(S),
+    /// A receive brought bytes.
+    Received(Held),
+    /// A receive found the end of the stream.
+    EndOfStream,
+    /// A receive found no buffer.
+    NoBuffer,
+    /// A connect succeeded, or a send took so many bytes.
+    Done(u32),
+    /// The errno, as the kernel's manual page of the operation names it.
+    Failed(Errno),
+}
+
+/// The tag of a session's operations tells their direction; a connect has the first.
+#[must_use]
+pub fn tag(direction: Direction) -> u8 {
+    direction as u8
+}
+
+/// The direction that an operation was tagged with.
+#[must_use]
+pub fn direction(owner: Owner) -> Direction {
+    match owner.tag {
+        0 => Direction::ClientToBackend,
+        _ => Direction::BackendToClient,
+    }
+}
+
+/// Completions dealt with between two waits. More would delay the first answers of a batch, fewer
+/// would cost more enters.
+pub const BATCH: usize = 256;

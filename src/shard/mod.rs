@@ -1,0 +1,13 @@
+//! A shard: one thread that owns a listener, a driver, a table of sessions and their timers.
+//!
+//! Reading order: [`driver`] says what a shard needs of the operating system; [`run`] is the loop;
+//! [`uring`] and `sim` are drivers; [`shared`] is the little that shards have in common.
+
+pub mod counters;
+pub mod driver;
+pub mod run;
+pub mod shared;
+pub mod slots;
+pub mod uring;
+
+pub use run::{Shard, Turn};

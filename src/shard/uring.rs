@@ -1,0 +1,175 @@
+//! The driver of the product: one ring for each shard.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use uring::{
+    Completion as RingCompletion, Config, Errno, Op, Outcome as RingOutcome, Owner, Readiness,
+    Ring, RingCounters, SetupError, SetupFlags, Token, WakeSource,
+};
+
+use crate::core::BufferId;
+use crate::core::moment::Moment;
+use crate::core::relay::Held;
+
+use super::driver::{BATCH, Completion, Driver, Outcome};
+
+/// A ring, its listener, and the eventfd that wakes it.
+#[derive(Debug)]
+pub struct UringDriver {
+    ring: Ring,
+    listener: Option<OwnedFd>,
+    wake: WakeSource,
+    completions: Vec<RingCompletion>,
+}
+
+/// A connection and whether Nagle's algorithm is off on it.
+#[derive(Debug)]
+pub struct Conn {
+    fd: OwnedFd,
+    nodelay: Nodelay,
+}
+
+/// Accepted sockets inherit TCP_NODELAY from the listener. A socket that we connect does not, but
+/// its first send is never held back, so the option is set before the second: a connection that
+/// carries one request saves the system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nodelay {
+    On,
+    OffNothingSent,
+    OffSentOnce,
+}
+
+impl UringDriver {
+    /// A ring on the calling thread, which then must be the one that uses it.
+    ///
+    /// # Errors
+    /// A [`SetupError`] that names the cause and the cure.
+    pub fn new(config: &Config, listener: OwnedFd, wake: WakeSource) -> Result<Self, SetupError> {
+        let mut ring = Ring::new(config)?;
+        ring.poll_readable(&wake, WAKE);
+        let completions = Vec::with_capacity(BATCH);
+        Ok(Self { ring, listener: Some(listener), wake, completions })
+    }
+
+    /// The optional flags that the kernel granted.
+    #[must_use]
+    pub fn flags(&self) -> SetupFlags {
+        self.ring.flags()
+    }
+
+    /// What happened on the ring so far.
+    #[must_use]
+    pub fn counters(&self) -> RingCounters {
+        self.ring.counters()
+    }
+
+    fn translate(&mut self, completion: RingCompletion) -> Completion<Conn> {
+        let RingCompletion { token, outcome } = completion;
+        let outcome = match outcome {
+            RingOutcome::Accepted(fd) => Outcome::Accepted(Conn { fd, nodelay: Nodelay::On }),
+            RingOutcome::Received { buffer, len, more } => {
+                Outcome::Received(Held { buffer: BufferId(buffer.0), start: 0, end: len, more })
+            }
+            RingOutcome::EndOfStream => Outcome::EndOfStream,
+            RingOutcome::Done(value) => Outcome::Done(value),
+            RingOutcome::Failed(Errno::ENOBUFS) if token.op == Op::Recv => Outcome::NoBuffer,
+            RingOutcome::Failed(errno) => Outcome::Failed(errno),
+        };
+        if token.op == Op::Poll {
+            self.wake.clear();
+            self.ring.poll_readable(&self.wake, WAKE);
+        }
+        Completion { token, outcome }
+    }
+}
+
+impl Driver for UringDriver {
+    type Socket = Conn;
+
+    fn now(&mut self) -> Moment {
+        Moment::from_ns(uring::monotonic_ns())
+    }
+
+    fn accept(&mut self, owner: Owner) {
+        let listener = self.listener.as_ref().expect("accepts end before listening does");
+        self.ring.accept(listener, owner);
+    }
+
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Conn, Errno> {
+        let fd = uring::stream_socket(address)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        self.ring.connect(&fd, address, owner);
+        Ok(Conn { fd, nodelay: Nodelay::OffNothingSent })
+    }
+
+    fn recv(&mut self, socket: &Conn, ready: bool, owner: Owner) {
+        let readiness = if ready { Readiness::Unknown } else { Readiness::Empty };
+        self.ring.recv(&socket.fd, readiness, owner);
+    }
+
+    fn send(&mut self, socket: &mut Conn, held: Held, owner: Owner) {
+        socket.nodelay = match socket.nodelay {
+            Nodelay::On => Nodelay::On,
+            Nodelay::OffNothingSent => Nodelay::OffSentOnce,
+            Nodelay::OffSentOnce => {
+                // It fails only on a connection that is gone, which the send will find out.
+                let _ = uring::set_nodelay(&socket.fd);
+                Nodelay::On
+            }
+        };
+        let Held { buffer, start, end, .. } = held;
+        self.ring.send(&socket.fd, uring::BufferId(buffer.0), start..end, owner);
+    }
+
+    fn cancel(&mut self, target: Token) {
+        self.ring.cancel(target);
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        self.ring.release(uring::BufferId(buffer.0));
+    }
+
+    fn buffers_free(&self) -> usize {
+        self.ring.buffers_free().into()
+    }
+
+    fn finish_writing(&mut self, socket: &Conn) {
+        // ENOTCONN: the peer has reset the connection, which the next receive or send will tell.
+        let _ = uring::finish_writing(&socket.fd);
+    }
+
+    fn close(&mut self, socket: Conn, reset: bool) {
+        if reset {
+            uring::close_with_reset(socket.fd);
+        } else {
+            self.ring.close(socket.fd);
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listener = None;
+    }
+
+    fn peer_address(&self, socket: &Conn) -> Option<SocketAddr> {
+        uring::peer_address(&socket.fd)
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion<Conn>>,
+    ) -> io::Result<()> {
+        self.ring.submit_and_wait(1, timeout)?;
+        let mut completions = std::mem::take(&mut self.completions);
+        self.ring.completions(&mut completions);
+        out.extend(completions.drain(..).map(|completion| self.translate(completion)));
+        self.completions = completions;
+        Ok(())
+    }
+}
+
+/// The one poll that is not a session's.
+const WAKE: Owner = Owner::slot(0);

@@ -1,0 +1,115 @@
+//! Listeners: what they share, and what is said when there can be none.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
+
+mod support;
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+
+use socket2::SockRef;
+use support::{client_of, listener_on, skip};
+use uring::{Listen, ListenError, check_unused, listen, local_address};
+
+#[test]
+fn a_port_in_use_is_named_with_the_command_that_shows_who_has_it() {
+    let (_holder, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let error = listen(&alone_on(address)).unwrap_err();
+    assert!(matches!(error, ListenError::InUse(where_) if where_ == address), "{error:?}");
+    assert!(error.to_string().contains(&format!("sport = :{}", address.port())), "{error}");
+}
+
+#[test]
+fn a_port_of_a_listener_that_does_not_share_cannot_be_shared() {
+    let (_holder, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let shared = Listen { shared: true, ..alone_on(address) };
+    assert!(matches!(listen(&shared).unwrap_err(), ListenError::InUse(_)));
+}
+
+#[test]
+fn an_address_of_another_machine_is_named_with_its_cure() {
+    // TEST-NET-2 (RFC 5737): no machine has it.
+    let address = SocketAddr::from(([198, 51, 100, 1], 0));
+    let error = listen(&alone_on(address)).unwrap_err();
+    assert!(matches!(error, ListenError::NoSuchAddress(_)), "{error:?}");
+    assert!(error.to_string().contains("--host 0.0.0.0"), "{error}");
+}
+
+#[test]
+fn a_low_port_without_privilege_is_named_with_its_cure() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let error = match listen(&alone_on(address)) {
+        Ok(_) => return skip("a user that may not bind port 1 (not root)"),
+        Err(error) => error,
+    };
+    assert!(matches!(error, ListenError::NoPermission(_)), "{error:?}");
+    assert!(error.to_string().contains("choose a higher --port"), "{error}");
+}
+
+#[test]
+fn two_listeners_share_one_port_and_clients_reach_both() {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let first = listen(&Listen { shared: true, ..alone_on(any_port) }).unwrap();
+    let address = local_address(&first).unwrap();
+    let second = listen(&Listen { shared: true, ..alone_on(address) }).unwrap();
+    let clients: Vec<TcpStream> = (0..64).map(|_| client_of(address)).collect();
+    let shares = [count_waiting(first.into()), count_waiting(second.into())];
+    assert_eq!(shares.iter().sum::<usize>(), clients.len());
+    // The kernel hashes; all 64 on one side has a chance of 2^-63.
+    assert!(shares.iter().all(|&share| share > 0), "{shares:?}");
+}
+
+#[test]
+fn a_port_that_others_share_is_not_unused_and_looking_takes_nothing() {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    check_unused(any_port).unwrap();
+    let shared = listen(&Listen { shared: true, ..alone_on(any_port) }).unwrap();
+    let address = local_address(&shared).unwrap();
+    let error = check_unused(address).unwrap_err();
+    assert!(matches!(error, ListenError::InUse(_)), "{error:?}");
+    drop(shared);
+    check_unused(address).unwrap();
+    listen(&alone_on(address)).unwrap();
+}
+
+#[test]
+fn a_listener_binds_again_at_once_although_connections_linger() {
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let listener = std::net::TcpListener::from(listener);
+    let mut client = client_of(address);
+    listener.set_nonblocking(false).unwrap();
+    // The side that closes first keeps TIME_WAIT on the port.
+    drop(listener.accept().unwrap());
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    drop(client);
+    drop(listener);
+    listen(&alone_on(address)).unwrap();
+}
+
+#[test]
+fn a_listener_is_non_blocking_and_without_nagle() {
+    let (listener, _) = listener_on(Ipv4Addr::LOCALHOST);
+    let seen = SockRef::from(&listener);
+    assert!(seen.nonblocking().unwrap() && seen.tcp_nodelay().unwrap());
+    assert!(seen.is_listener().unwrap());
+}
+
+#[test]
+fn an_ipv6_listener_takes_clients() {
+    if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        return skip("the IPv6 loopback ::1");
+    }
+    let (listener, address) = listener_on(Ipv6Addr::LOCALHOST);
+    assert!(address.is_ipv6());
+    let _client = client_of(address);
+    assert_eq!(count_waiting(listener.into()), 1);
+}
+
+fn alone_on(address: SocketAddr) -> Listen {
+    Listen { address, backlog: 128, shared: false }
+}
+
+/// How many clients wait at a non-blocking listener.
+fn count_waiting(listener: std::net::TcpListener) -> usize {
+    std::iter::from_fn(|| listener.accept().ok()).count()
+}
