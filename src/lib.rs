@@ -1,8 +1,13 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
-//! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`]) starts
-//! shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`])
+//! starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
+pub mod balancer;
+pub mod cli;
+pub mod config;
 pub mod core;
+pub mod logging;
+pub mod program;
 pub mod shard;

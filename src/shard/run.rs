@@ -96,6 +96,11 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// The driver, for its counters.
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
     /// Takes turns until the shard is asked to stop.
     ///
     /// # Errors

@@ -233,6 +233,8 @@ impl Ring {
 
     /// Submits everything that is queued, without waiting for completions.
     fn flush(&mut self) {
+        // Receives may be among it: they find what was released before them.
+        self.buffers.publish();
         while self.queued() > 0 {
             // Interrupted, or short of memory for a moment: the queue is still there, so again.
             if let Err(error) = self.enter(0, None) {
@@ -328,6 +330,23 @@ impl Ring {
         }
     }
 
+    /// Waits a moment for all that is in flight and drops what it brought; how much that was.
+    fn reap(&mut self) -> u32 {
+        let before = self.in_flight;
+        // For all of it: a wait for one runs the work of about 20 completions and no more
+        // (`IO_LOCAL_TW_DEFAULT_MAX`, io_uring/io_uring.c).
+        let _ = self.submit_and_wait(before, Some(TEARDOWN_WAIT));
+        let mut completions = Vec::with_capacity(256);
+        loop {
+            let unseen = self.in_flight;
+            self.completions(&mut completions);
+            completions.clear();
+            if self.in_flight == unseen {
+                return before - unseen;
+            }
+        }
+    }
+
     /// The bytes of a buffer that the program holds.
     #[must_use]
     pub fn bytes(&self, buffer: BufferId, range: Range<u32>) -> &[u8] {
@@ -372,23 +391,25 @@ impl Ring {
 impl Drop for Ring {
     /// Cancels what is in flight and waits until the kernel has let go of the buffers.
     fn drop(&mut self) {
-        let mut completions = Vec::with_capacity(256);
+        self.flush();
         for _ in 0..TEARDOWN_TRIES {
-            self.flush();
+            if self.in_flight == 0 {
+                break;
+            }
             let timeout = Timespec::from(TEARDOWN_WAIT);
             // ENOENT: nothing matched, which is what we want.
             let _ = self
                 .ring
                 .submitter()
                 .register_sync_cancel(Some(timeout), CancelBuilder::any().all());
-            let _ = self.submit_and_wait(self.in_flight.min(1), Some(TEARDOWN_WAIT));
-            self.completions(&mut completions);
-            completions.clear();
-            if self.in_flight == 0 {
-                return;
-            }
+            while self.reap() > 0 {}
         }
-        self.buffers.abandon();
+        if self.in_flight > 0 {
+            self.buffers.abandon();
+        }
+        if let Some(index) = self.registered {
+            unregister_ring_fd(&self.ring, index);
+        }
     }
 }
 
@@ -456,6 +477,24 @@ fn register_ring_fd(ring: &IoUring) -> Option<u32> {
     (registered == 1).then_some(update.offset)
 }
 
+/// Gives the registration back: it holds a reference to the ring, which would live until the thread
+/// ends, and a thread has room for only 16 (`IO_RINGFD_REG_MAX`, io_uring/tctx.c).
+fn unregister_ring_fd(ring: &IoUring, index: u32) {
+    let mut update = ResourceUpdate { offset: index, reserved: 0, data: 0 };
+    // SAFETY: `update` is one io_uring_rsrc_update as IORING_UNREGISTER_RING_FDS wants it, with a
+    // zero `data`, and lives across the call.
+    let unregistered = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring.as_raw_fd(),
+            IORING_UNREGISTER_RING_FDS,
+            std::ptr::from_mut(&mut update),
+            1,
+        )
+    };
+    debug_assert_eq!(unregistered, 1, "the registration was ours");
+}
+
 /// `struct io_uring_getevents_arg` (include/uapi/linux/io_uring.h).
 #[repr(C)]
 struct GetEvents {
@@ -484,6 +523,7 @@ const IORING_ENTER_EXT_ARG: u32 = 1 << 3;
 const IORING_ENTER_REGISTERED_RING: u32 = 1 << 4;
 const IORING_ENTER_NO_IOWAIT: u32 = 1 << 7;
 const IORING_REGISTER_RING_FDS: u32 = 20;
+const IORING_UNREGISTER_RING_FDS: u32 = 21;
 
 /// Cancelling takes microseconds; a ring that has not let go after a second never will, and its
 /// memory is then left mapped rather than reused.

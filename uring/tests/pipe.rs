@@ -124,15 +124,14 @@ fn a_full_pipe_is_not_now_although_the_socket_has_bytes() {
 #[test]
 fn a_drain_to_a_slow_reader_is_partial_and_then_not_now() {
     let ((from, mut writer), (to, mut reader)) = (tcp_pair(), tcp_pair());
-    socket2::SockRef::from(&to).set_send_buffer_size(4096).unwrap();
-    socket2::SockRef::from(&reader).set_recv_buffer_size(4096).unwrap();
-    let sent = pattern(4, 2 << 20);
+    socket2::SockRef::from(&to).set_send_buffer_size(16 * 1024).unwrap();
+    let sent = pattern(4, 16 << 20);
     let script = sent.clone();
     let writing = std::thread::spawn(move || writer.write_all(&script).map(|()| drop(writer)));
     let mut pipe = Pipe::new(1 << 20).unwrap();
     let mut stopped_partial = false;
     let mut drained = 0;
-    // Both sockets' buffers together are far smaller than what is sent.
+    // What both sockets and the pipe can hold is less than what is sent (tcp_wmem, tcp_rmem).
     while !stopped_partial {
         fill_until_not_now(&mut pipe, &from);
         match pipe.drain(&to).unwrap() {

@@ -87,7 +87,7 @@ fn bytes_that_nobody_took_do_not_keep_a_ring() {
 }
 
 #[test]
-fn tens_of_thousands_of_operations_in_flight_are_all_waited_for() {
+fn ten_thousand_operations_in_flight_are_all_waited_for() {
     let _turn = turn();
     // The mapping is large, so that it shows among everything else that a process maps.
     let config = Config {
@@ -100,9 +100,9 @@ fn tens_of_thousands_of_operations_in_flight_are_all_waited_for() {
     let Some(mut ring) = ring_of(&config) else { return };
     let mapped = mapped_bytes();
     let (_waker, source) = wake_pair().unwrap();
-    (0..40_000).for_each(|slot| ring.poll_readable(&source, Owner::slot(slot)));
+    (0..10_000).for_each(|slot| ring.poll_readable(&source, Owner::slot(slot)));
     assert_silent(&mut ring);
-    assert_eq!(ring.in_flight(), 40_000);
+    assert_eq!(ring.in_flight(), 10_000);
     drop(ring);
     let unmapped = mapped.saturating_sub(mapped_bytes());
     assert!(unmapped > 900 << 20, "the buffers stay mapped: only {unmapped} bytes went");
@@ -160,7 +160,7 @@ fn rings_made_in_turn_on_one_thread_are_all_as_good_as_the_first() {
     let Some(first) = ring() else { return };
     let (flags, before) = (first.flags(), descriptors());
     drop(first);
-    // A thread has room for 16 registered rings (IO_RINGFD_REG_MAX, io_uring/tctx.h).
+    // A thread has room for 16 registered rings (IO_RINGFD_REG_MAX, io_uring/tctx.c).
     for turn in 0..40 {
         let ring = ring().unwrap();
         assert_eq!(ring.flags(), flags, "ring {turn}");

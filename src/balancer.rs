@@ -1,0 +1,237 @@
+//! The running balancer: its shards as threads, started together and stopped together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use uring::{Listen, ListenError, RingCounters, SetupError, SetupFlags, WakeSource, Waker};
+
+use crate::config::Config;
+use crate::shard::Shard;
+use crate::shard::shared::{Backend, Shared};
+use crate::shard::uring::UringDriver;
+
+/// Shards that take connections.
+#[derive(Debug)]
+pub struct Balancer {
+    address: SocketAddr,
+    flags: SetupFlags,
+    shared: Arc<Shared>,
+    wakers: Vec<Waker>,
+    threads: Vec<JoinHandle<()>>,
+    ended: Receiver<Ended>,
+}
+
+/// What a shard says when it has ended.
+type Ended = io::Result<RingCounters>;
+
+/// Why the balancer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not to be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// There is no ring.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+    /// Threads or descriptors ran out.
+    #[error("cannot start a shard: {0}; use fewer --shards, or raise `ulimit -n` and `ulimit -u`")]
+    Resources(#[from] io::Error),
+}
+
+/// What a shard thread is given.
+struct Plan {
+    index: usize,
+    cpu: usize,
+    listener: OwnedFd,
+    wake: WakeSource,
+    ring: uring::Config,
+    max_sessions: usize,
+    shared: Arc<Shared>,
+}
+
+impl Balancer {
+    /// Tests the ring, listens, starts a thread for each shard, and comes back when all of them
+    /// take connections.
+    ///
+    /// # Errors
+    /// A [`StartError`]; nothing is left running then.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let flags = uring::self_test()?;
+        let listeners = listeners(config)?;
+        let address = uring::local_address(&listeners[0])?;
+        let backends = config.backends.iter().cloned();
+        let backends = backends.map(|one| Backend::new(one.name, one.addresses)).collect();
+        let shards = config.cpus.len();
+        let shared = Shared::new(backends, config.algorithm, config.deadlines, shards);
+        let (ended_tx, ended) = channel();
+        let mut balancer = Self {
+            address,
+            flags,
+            shared: Arc::new(shared),
+            wakers: Vec::new(),
+            threads: Vec::new(),
+            ended,
+        };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            // On failure the shards that run already stop: `balancer` is dropped.
+            balancer.start_shard(config, index, listener, ended_tx.clone())?;
+        }
+        Ok(balancer)
+    }
+
+    fn start_shard(
+        &mut self,
+        config: &Config,
+        index: usize,
+        listener: OwnedFd,
+        ended: Sender<Ended>,
+    ) -> Result<(), StartError> {
+        let (waker, wake) = uring::wake_pair()?;
+        let plan = Plan {
+            index,
+            cpu: config.cpus[index],
+            listener,
+            wake,
+            ring: ring_config(config),
+            max_sessions: config.max_sessions_a_shard,
+            shared: Arc::clone(&self.shared),
+        };
+        let (ready_tx, ready) = channel();
+        let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+        self.threads.push(thread.spawn(move || run_shard(plan, &ready_tx, &ended))?);
+        self.wakers.push(waker);
+        // A shard that panics before it is ready drops the sender.
+        ready.recv().unwrap_or(Err(StartError::Resources(io::ErrorKind::Other.into())))
+    }
+
+    /// Where clients connect: the real port where port 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the kernel granted.
+    #[must_use]
+    pub fn ring_flags(&self) -> SetupFlags {
+        self.flags
+    }
+
+    /// The counters, which may be read at any time.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A handle that asks the shards to stop, for other threads.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper { shared: Arc::clone(&self.shared), wakers: self.wakers.clone() }
+    }
+
+    /// Waits until all shards have ended: after a stop, or because one of them could not go on, in
+    /// which case the others are stopped. Returns what happened on their rings.
+    ///
+    /// # Errors
+    /// The first error of a shard.
+    pub fn join(mut self) -> io::Result<Vec<RingCounters>> {
+        let mut outcomes = Vec::new();
+        for _ in 0..self.threads.len() {
+            let outcome =
+                self.ended.recv().unwrap_or_else(|_| Err(io::Error::other("a shard is gone")));
+            if outcome.is_err() {
+                self.stopper().stop();
+            }
+            outcomes.push(outcome);
+        }
+        self.join_threads();
+        outcomes.into_iter().collect()
+    }
+
+    fn join_threads(&mut self) {
+        // A panic was printed by its thread and reported as its end.
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.stopper().stop();
+        self.join_threads();
+    }
+}
+
+/// Asks shards to stop.
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    shared: Arc<Shared>,
+    wakers: Vec<Waker>,
+}
+
+impl Stopper {
+    /// No connection is accepted any more; open sessions have a second to end.
+    pub fn stop(&self) {
+        self.shared.stop();
+        self.wakers.iter().for_each(Waker::wake);
+    }
+}
+
+/// Says how a shard ended, also when that was a panic.
+struct EndReport<'a> {
+    ended: &'a Sender<Ended>,
+    outcome: Ended,
+}
+
+impl Drop for EndReport<'_> {
+    fn drop(&mut self) {
+        let outcome = std::mem::replace(&mut self.outcome, Ok(RingCounters::default()));
+        // Nobody listens when the start failed.
+        let _ = self.ended.send(outcome);
+    }
+}
+
+fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<Ended>) {
+    let mut report =
+        EndReport { ended, outcome: Err(io::Error::other("a shard panicked; see above")) };
+    // A CPU that was taken away since the start leaves the shard where the scheduler puts it.
+    if let Err(error) = uring::pin_to(plan.cpu) {
+        tracing::warn!(cpu = plan.cpu, %error, "shard {} is not pinned", plan.index);
+    }
+    let driver = match UringDriver::new(&plan.ring, plan.listener, plan.wake) {
+        Ok(driver) => driver,
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            return;
+        }
+    };
+    let seed = uring::monotonic_ns() ^ plan.index as u64;
+    let mut shard = Shard::new(driver, plan.shared, plan.index, plan.max_sessions, seed);
+    let _ = ready.send(Ok(()));
+    report.outcome = match shard.run() {
+        Ok(()) => Ok(shard.driver().counters()),
+        Err(error) => Err(error),
+    };
+}
+
+/// One listener for each shard, on one address; the kernel spreads connections over them.
+fn listeners(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
+    uring::check_unused(config.listen)?;
+    let mut how = Listen { address: config.listen, backlog: config.backlog, shared: true };
+    let mut listeners = Vec::with_capacity(config.cpus.len());
+    for _ in &config.cpus {
+        listeners.push(uring::listen(&how)?);
+        how.address = uring::local_address(&listeners[0])?;
+    }
+    Ok(listeners)
+}
+
+fn ring_config(config: &Config) -> uring::Config {
+    let defaults = uring::Config::default();
+    let published = config.buffers.min(defaults.published);
+    // The kernel wants a power of two; a few spare ones do no harm.
+    let published = 1 << published.ilog2();
+    uring::Config { buffers: config.buffers, published, ..defaults }
+}

@@ -1,0 +1,259 @@
+//! What is used: addresses instead of names, numbers instead of defaults, all of it known to fit
+//! this host.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use uring::NofileLimit;
+
+use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
+use crate::core::balance::Algorithm;
+use crate::core::session::Deadlines;
+
+/// Everything that the balancer goes by.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Connections that may wait to be accepted, for each shard; the kernel's limit applied.
+    pub backlog: u16,
+    /// The backends, at least one.
+    pub backends: Vec<BackendConfig>,
+    /// How one is picked.
+    pub algorithm: Algorithm,
+    /// The CPU of each shard.
+    pub cpus: Vec<usize>,
+    /// Sessions at a time for each shard.
+    pub max_sessions_a_shard: usize,
+    /// Buffers for each shard.
+    pub buffers: u16,
+    /// How long a session may wait.
+    pub deadlines: Deadlines,
+    /// Descriptors that the process may have.
+    pub nofile: NofileLimit,
+    /// How much is logged.
+    pub log_level: LogLevel,
+    /// Options that were given and have no effect.
+    pub not_yet: NotYet,
+}
+
+/// A backend and what its name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendConfig {
+    /// `host:port`.
+    pub name: String,
+    /// At least one.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why a command line that is well written cannot be used here.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A name that stands for nothing.
+    #[error(
+        "cannot resolve {what} `{endpoint}`: {source}; check the spelling, or ask `getent hosts {host}`",
+        host = endpoint.host
+    )]
+    Unresolvable {
+        /// Whose name it is.
+        what: &'static str,
+        /// As it was typed.
+        endpoint: Endpoint,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// More sessions than descriptors.
+    #[error(
+        "--max-sessions {wanted} needs {needed} file descriptors and the limit is {limit}: \
+         raise it with `ulimit -n {needed}`, or use at most --max-sessions {most}"
+    )]
+    TooManySessions {
+        /// What was asked for.
+        wanted: usize,
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        limit: u64,
+        /// What fits.
+        most: usize,
+    },
+    /// The file limit leaves nothing for sessions.
+    #[error(
+        "the limit of {limit} file descriptors leaves no room for {shards} shards: \
+         raise it with `ulimit -n 4096`, or use fewer --shards"
+    )]
+    NoRoom {
+        /// What there is.
+        limit: u64,
+        /// What was asked for.
+        shards: usize,
+    },
+    /// Fewer sessions than shards.
+    #[error(
+        "--max-sessions {wanted} is less than one for each of {shards} shards: \
+         use at least --max-sessions {shards}, or --shards {wanted}"
+    )]
+    FewerSessionsThanShards {
+        /// What was asked for.
+        wanted: usize,
+        /// How many shards there are.
+        shards: usize,
+    },
+    /// The kernel does not tell what the process may use.
+    #[error("cannot read {what}: {source}")]
+    Host {
+        /// What was asked.
+        what: &'static str,
+        /// What it answered.
+        source: io::Error,
+    },
+}
+
+impl Config {
+    /// Resolves names and fits the numbers to this host; raises the file limit.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the cause and the cure.
+    pub fn resolve(serve: &Serve) -> Result<Self, ConfigError> {
+        let listen = Endpoint { host: serve.host.clone(), port: serve.port };
+        let listen = resolve("the address to listen on", &listen)?[0];
+        let backends =
+            serve.backends.iter().map(BackendConfig::resolve).collect::<Result<_, _>>()?;
+        let cpus = cpus_for(serve.shards)?;
+        let nofile = uring::raise_nofile_limit().map_err(host("the file limit"))?;
+        let max_sessions = max_sessions(serve.max_sessions, cpus.len(), nofile)?;
+        let max_sessions_a_shard = max_sessions / cpus.len();
+        let buffers = serve.buffers.unwrap_or_else(|| buffers_for(max_sessions_a_shard));
+        let deadlines = Deadlines {
+            connect: serve.connect_timeout,
+            idle: serve.idle_timeout,
+            half_closed: serve.half_closed_timeout,
+        };
+        Ok(Self {
+            listen,
+            backlog: serve.backlog.min(somaxconn()),
+            backends,
+            algorithm: serve.algorithm.into(),
+            cpus,
+            max_sessions_a_shard,
+            buffers,
+            deadlines,
+            nofile,
+            log_level: serve.log_level,
+            not_yet: serve.not_yet.clone(),
+        })
+    }
+}
+
+impl BackendConfig {
+    fn resolve(endpoint: &Endpoint) -> Result<Self, ConfigError> {
+        let addresses = resolve("backend", endpoint)?;
+        Ok(Self { name: endpoint.to_string(), addresses })
+    }
+}
+
+fn resolve(what: &'static str, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, ConfigError> {
+    let failed = |source| ConfigError::Unresolvable { what, endpoint: endpoint.clone(), source };
+    let resolved = (endpoint.host.as_str(), endpoint.port).to_socket_addrs().map_err(failed)?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in resolved {
+        // A resolver repeats an address once for each socket type.
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(failed(io::Error::other("it has no address")));
+    }
+    Ok(addresses)
+}
+
+/// One CPU for each shard, in turn when there are more shards than CPUs.
+fn cpus_for(shards: Option<u16>) -> Result<Vec<usize>, ConfigError> {
+    let allowed = uring::allowed_cpus().map_err(host("the CPU affinity mask"))?;
+    let shards = shards.map_or(allowed.len(), usize::from);
+    Ok(allowed.into_iter().cycle().take(shards).collect())
+}
+
+fn max_sessions(
+    wanted: Option<u32>,
+    shards: usize,
+    nofile: NofileLimit,
+) -> Result<usize, ConfigError> {
+    let reserved = RESERVED_FDS + shards as u64 * FDS_A_SHARD;
+    let fitting = nofile.now.saturating_sub(reserved) / FDS_A_SESSION;
+    let most = usize::try_from(fitting).unwrap_or(usize::MAX).min(MOST_SESSIONS);
+    if most < shards {
+        return Err(ConfigError::NoRoom { limit: nofile.now, shards });
+    }
+    let Some(wanted) = wanted.map(|wanted| wanted as usize) else { return Ok(most) };
+    if wanted > most {
+        let needed = wanted as u64 * FDS_A_SESSION + reserved;
+        return Err(ConfigError::TooManySessions { wanted, needed, limit: nofile.now, most });
+    }
+    if wanted < shards {
+        return Err(ConfigError::FewerSessionsThanShards { wanted, shards });
+    }
+    Ok(wanted)
+}
+
+fn buffers_for(max_sessions_a_shard: usize) -> u16 {
+    let wanted = max_sessions_a_shard.saturating_mul(2);
+    u16::try_from(wanted).map_or(MOST_BUFFERS, |wanted| wanted.clamp(LEAST_BUFFERS, MOST_BUFFERS))
+}
+
+fn somaxconn() -> u16 {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    text.trim().parse::<u32>().map_or(u16::MAX, |limit| u16::try_from(limit).unwrap_or(u16::MAX))
+}
+
+fn host(what: &'static str) -> impl FnOnce(io::Error) -> ConfigError {
+    move |source| ConfigError::Host { what, source }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// Standard streams, the log, signal handling, libraries.
+const RESERVED_FDS: u64 = 64;
+/// Ring, eventfd, listener, and the accepts that are in flight when sessions are full.
+const FDS_A_SHARD: u64 = 8;
+/// One to the client and one to the backend.
+const FDS_A_SESSION: u64 = 2;
+/// Keeps the table of a shard in 32 bits wherever the file limit is unlimited.
+const MOST_SESSIONS: usize = 1 << 24;
+/// A busy shard has this many receives and sends under way without waiting.
+const LEAST_BUFFERS: u16 = 512;
+/// 256 MiB for each shard, if as many clients stop reading at once.
+const MOST_BUFFERS: u16 = 16384;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: NofileLimit = NofileLimit { before: 1024, now: 20_000 };
+
+    #[test]
+    fn sessions_fit_the_descriptors() {
+        let most = max_sessions(None, 2, LIMIT).expect("plenty");
+        assert_eq!(most, (20_000 - 64 - 16) / 2);
+        assert_eq!(max_sessions(Some(100), 2, LIMIT).expect("fewer than fit"), 100);
+    }
+
+    #[test]
+    fn more_sessions_than_descriptors_are_refused_with_what_fits() {
+        let error = max_sessions(Some(10_000), 2, LIMIT).expect_err("too many").to_string();
+        assert!(error.contains("20080") && error.contains("--max-sessions 9960"), "{error}");
+    }
+
+    #[test]
+    fn a_shard_without_a_session_makes_no_sense() {
+        assert!(max_sessions(Some(1), 2, LIMIT).is_err());
+        assert!(max_sessions(None, 9, NofileLimit { before: 64, now: 64 }).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! The program from arguments to exit code: 0 when it ended as asked, 1 when it could not run, 2
+//! when the command line was wrong.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use nix::sys::signal::{SigSet, Signal};
+use tracing::{info, warn};
+use uring::RingCounters;
+
+use crate::balancer::{Balancer, StartError, Stopper};
+use crate::cli::{Cli, Serve};
+use crate::config::{Config, ConfigError};
+use crate::core::session::EndReason;
+use crate::logging::Logging;
+use crate::shard::counters::Counters;
+use crate::shard::shared::Shared;
+
+/// Why the program ends with exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The command line cannot be used on this host.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The balancer did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A shard could not go on.
+    #[error("a shard could not go on: {0}")]
+    Shard(io::Error),
+    /// Standard output is closed, or signals cannot be taken.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the program.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let done = serve(&cli.serve);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evenkeel: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Help and version as they are; a mistake in one line.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to be told when standard output is closed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let said = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    eprintln!("evenkeel: {}; see `evenkeel --help`", said.trim_start_matches("error: "));
+    ExitCode::from(2)
+}
+
+fn serve(serve: &Serve) -> Result<(), ProgramError> {
+    // Before any thread starts, so that all of them inherit the mask.
+    let signals = block_signals()?;
+    let config = Config::resolve(serve)?;
+    let logging = Logging::start(config.log_level);
+    let balancer = Balancer::start(&config)?;
+    print_settings(&config, &balancer)?;
+    if let not_yet @ [_, ..] = config.not_yet.given().as_slice() {
+        warn!("without effect in this version: {}", not_yet.join(" "));
+    }
+    let shared = balancer.shared().clone();
+    stop_on_signal(signals, balancer.stopper())?;
+    let rings = balancer.join().map_err(ProgramError::Shard)?;
+    report(&shared, &rings, &logging);
+    Ok(())
+}
+
+fn block_signals() -> io::Result<SigSet> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    Ok(signals)
+}
+
+/// The first signal stops the shards; a second one does not wait for open sessions.
+fn stop_on_signal(signals: SigSet, stopper: Stopper) -> io::Result<()> {
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if let Ok(signal) = signals.wait() {
+            info!("{signal}: stopping");
+            stopper.stop();
+        }
+        if let Ok(signal) = signals.wait() {
+            eprintln!("evenkeel: {signal} again: ended at once");
+            std::process::exit(0);
+        }
+    })?;
+    Ok(())
+}
+
+/// Every effective setting, and last the line that says where clients connect.
+fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let backends: Vec<String> = config.backends.iter().map(describe_backend).collect();
+    let cpus: Vec<String> = config.cpus.iter().map(usize::to_string).collect();
+    let shards = config.cpus.len();
+    let sessions = config.max_sessions_a_shard * shards;
+    let nofile = config.nofile;
+    writeln!(out, "evenkeel {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id())?;
+    let mut setting = |name: &str, value: String| writeln!(out, "  {name:<10} {value}");
+    setting("listener", format!("{}, backlog {} a shard", balancer.address(), config.backlog))?;
+    setting("backends", format!("{}: {}", backends.len(), backends.join(", ")))?;
+    setting("algorithm", config.algorithm.to_string())?;
+    setting("shards", format!("{shards}, on CPU {}", cpus.join(" ")))?;
+    let kernel = uring::kernel_release();
+    setting("engine", format!("uring on Linux {kernel}: {}", balancer.ring_flags()))?;
+    let raised = match nofile {
+        _ if nofile.before == nofile.now => String::new(),
+        _ => format!(", raised from {}", nofile.before),
+    };
+    let limit = nofile.now;
+    setting("sessions", format!("at most {sessions} (open files: at most {limit}{raised})"))?;
+    setting("buffers", format!("at most {} of 16 KiB a shard, taken as needed", config.buffers))?;
+    let [connect, idle, half_closed] =
+        [config.deadlines.connect, config.deadlines.idle, config.deadlines.half_closed]
+            .map(humantime::format_duration);
+    setting("timeouts", format!("connect {connect}, idle {idle}, half-closed {half_closed}"))?;
+    setting(
+        "health",
+        "no checks; a connect that fails goes to the next backend at once".to_owned(),
+    )?;
+    setting("log level", format!("{:?}", config.log_level).to_uppercase())?;
+    writeln!(out, "listening on {}", balancer.address())?;
+    out.flush()
+}
+
+fn describe_backend(backend: &crate::config::BackendConfig) -> String {
+    let addresses: Vec<String> = backend.addresses.iter().map(ToString::to_string).collect();
+    match addresses.as_slice() {
+        [address] if *address == backend.name => backend.name.clone(),
+        _ => format!("{} ({})", backend.name, addresses.join(" ")),
+    }
+}
+
+/// What was done, and every surprise, when the program ends.
+fn report(shared: &Shared, rings: &[RingCounters], logging: &Logging) {
+    let mut ended = Vec::new();
+    for reason in EndReason::ALL {
+        let count: u64 = shared.counters.iter().map(|one| one.ended[reason as usize].value()).sum();
+        if count > 0 {
+            ended.push(format!("{} {count}", reason.label()));
+        }
+    }
+    info!(
+        "sessions ended: {}",
+        if ended.is_empty() { "none".to_owned() } else { ended.join(", ") }
+    );
+    for backend in &shared.backends {
+        let (connected, failed) = backend.connected_and_failed();
+        info!("backend {}: {connected} connected, {failed} failed", backend.name);
+    }
+    let lists: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
+    let mut counts = Vec::new();
+    for (index, &(name, _)) in lists[0].iter().enumerate() {
+        counts.push((name, lists.iter().map(|list| list[index].1).sum::<u64>()));
+    }
+    let ring = |count: fn(&RingCounters) -> u64| rings.iter().map(count).sum::<u64>();
+    counts.extend([
+        ("ring_enters", ring(|ring| ring.enters)),
+        ("ring_sq_full", ring(|ring| ring.sq_full)),
+        ("ring_cq_overflow", ring(|ring| ring.cq_overflow)),
+        ("ring_cancel_missed", ring(|ring| ring.cancel_missed)),
+        ("ring_close_failed", ring(|ring| ring.close_failed)),
+        ("ring_foreign_cqe", ring(|ring| ring.foreign_cqe)),
+        ("log_dropped", logging.dropped_lines() as u64),
+    ]);
+    let counts = counts.into_iter().filter(|&(_, count)| count > 0);
+    let counts = counts.map(|(name, count)| format!("{name}={count}"));
+    info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
+}
