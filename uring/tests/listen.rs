@@ -38,9 +38,8 @@ fn an_address_of_another_machine_is_named_with_its_cure() {
 #[test]
 fn a_low_port_without_privilege_is_named_with_its_cure() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let error = match listen(&alone_on(address)) {
-        Ok(_) => return skip("a user that may not bind port 1 (not root)"),
-        Err(error) => error,
+    let Err(error) = listen(&alone_on(address)) else {
+        return skip("a user that may not bind port 1 (not root)");
     };
     assert!(matches!(error, ListenError::NoPermission(_)), "{error:?}");
     assert!(error.to_string().contains("choose a higher --port"), "{error}");
