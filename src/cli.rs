@@ -48,7 +48,7 @@ pub struct Demo {
 #[derive(Clone, Debug, Args)]
 pub struct Serve {
     /// Address or name to listen on
-    #[arg(long, value_name = "HOST", default_value = "0.0.0.0")]
+    #[arg(long, value_name = "HOST", default_value = "0.0.0.0", value_parser = listen_host)]
     pub host: String,
     /// Port to listen on; 0 lets the kernel choose
     #[arg(long, short = 'p', default_value_t = 8080)]
@@ -182,6 +182,15 @@ pub enum LogLevel {
     Warning,
     /// What does not work
     Error,
+}
+
+/// With or without the brackets that an IPv6 address has beside a port.
+fn listen_host(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    if host.is_empty() {
+        return Err("it is empty; write an address or a name, as in 0.0.0.0, :: or lb1".to_owned());
+    }
+    Ok(host.to_owned())
 }
 
 fn backend(text: &str) -> Result<Endpoint, String> {

@@ -80,7 +80,6 @@ impl Token {
 
     /// The token in `user_data`, or nothing if its operation is not one that [`Token::pack`] writes.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "every field is masked to its width first")]
     pub const fn unpack(user_data: u64) -> Option<Self> {
         let op = match user_data >> OP_SHIFT {
             0 => Op::Accept,

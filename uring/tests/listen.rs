@@ -36,16 +36,6 @@ fn an_address_of_another_machine_is_named_with_its_cure() {
 }
 
 #[test]
-fn a_low_port_without_privilege_is_named_with_its_cure() {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let Err(error) = listen(&alone_on(address)) else {
-        return skip("a user that may not bind port 1 (not root)");
-    };
-    assert!(matches!(error, ListenError::NoPermission(_)), "{error:?}");
-    assert!(error.to_string().contains("choose a higher --port"), "{error}");
-}
-
-#[test]
 fn two_listeners_share_one_port_and_clients_reach_both() {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let first = listen(&Listen { shared: true, ..alone_on(any_port) }).unwrap();

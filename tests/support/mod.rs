@@ -1,0 +1,331 @@
+//! What the black-box tests share: the running balancer, its observation through /proc, and bytes
+//! that show it when one is lost. Scripted backends are in [`backend`].
+
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+pub(crate) mod backend;
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use socket2::SockRef;
+
+/// After this long a test fails with a message instead of hanging. It judges nothing: what is
+/// slower than this is stuck.
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(40);
+
+/// The binary under test.
+pub(crate) const EVENKEEL: &str = env!("CARGO_BIN_EXE_evenkeel");
+
+/// A running balancer, killed when it is dropped.
+pub(crate) struct Balancer {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// What it printed before it listened, the line about listening included.
+    pub(crate) settings: Vec<String>,
+    running: Running,
+}
+
+impl Balancer {
+    /// In front of `backends`, on a port of the kernel's choice, with more `options`.
+    pub(crate) fn before(backends: &[SocketAddr], options: &str) -> Self {
+        let backends = backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        Self::with(&format!("--host 127.0.0.1 --port 0 --backends {backends} {options}"))
+    }
+
+    /// With exactly these options, separated by spaces.
+    pub(crate) fn with(options: &str) -> Self {
+        Self::started(Command::new(EVENKEEL).args(options.split_whitespace()))
+    }
+
+    /// By a command of one's own, which must end in the balancer under the same process id.
+    pub(crate) fn started(command: &mut Command) -> Self {
+        let mut running = Running::new(command);
+        let mut settings: Vec<String> = Vec::new();
+        loop {
+            match running.next_line() {
+                Ok(line) => settings.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("not listening: {}", running.log()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = running.wait();
+                    panic!("ended at start with {status}: {}", running.log());
+                }
+            }
+            let said = settings.last().and_then(|line| line.strip_prefix("listening on "));
+            if let Some(address) = said {
+                let address = address.parse().expect("an address after `listening on`");
+                return Self { address, settings, running };
+            }
+        }
+    }
+
+    /// A client that fails, rather than hangs, when the watchdog's time is over.
+    pub(crate) fn connect(&self) -> TcpStream {
+        patient(TcpStream::connect(self.address).expect("the balancer listens"))
+    }
+
+    /// All that is sent to a client which says nothing.
+    pub(crate) fn ask(&self) -> String {
+        let mut said = String::new();
+        self.connect().read_to_string(&mut said).expect("a backend's answer");
+        said
+    }
+
+    /// Standard error so far.
+    pub(crate) fn log(&self) -> String {
+        self.running.log()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.running.pid(), signal).expect("it runs");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.running.wait()
+    }
+
+    /// Descriptors that it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.running.pid());
+        std::fs::read_dir(path).expect("it runs").count()
+    }
+
+    /// Waits until it has only so many descriptors open.
+    pub(crate) fn wait_for_descriptors(&self, few: usize) {
+        let what = || format!("descriptors: {} and not {few}", self.descriptors());
+        eventually(|| self.descriptors() <= few, what);
+    }
+
+    /// CPU time that it has used, user and system, in ticks of a hundredth of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.running.pid()));
+        let stat = stat.expect("it runs");
+        // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').expect("proc(5)");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<u64>().expect("proc(5)")).sum()
+    }
+}
+
+/// A process, its output as lines, killed when it is dropped.
+struct Running {
+    child: Child,
+    /// A lock only because test threads share the whole.
+    stdout: Mutex<Receiver<String>>,
+    stderr: Arc<Mutex<String>>,
+    stderr_thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn new(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program is there");
+        let (lines, stdout) = channel();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let log = Arc::clone(&stderr);
+        let stderr_thread = std::thread::spawn(move || {
+            for line in BufReader::new(err).lines().map_while(Result::ok) {
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, stdout: Mutex::new(stdout), stderr, stderr_thread: Some(stderr_thread) }
+    }
+
+    fn next_line(&self) -> Result<String, RecvTimeoutError> {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(WATCHDOG)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid is positive"))
+    }
+
+    fn log(&self) -> String {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                // Its last words may still be in the pipe.
+                self.stderr_thread.take().map(JoinHandle::join);
+                return status;
+            }
+            assert!(started.elapsed() < WATCHDOG, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // By its process id; no harm if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the balancer's log:\n{}", self.log());
+        }
+        assert!(!self.log().contains("panicked"), "the balancer panicked: {}", self.log());
+    }
+}
+
+/// What a run that ends by itself left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code, if it was no signal.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the program until it ends by itself.
+pub(crate) fn run(options: &[&str]) -> Ended {
+    run_command(Command::new(EVENKEEL).args(options))
+}
+
+/// Runs any command until it ends by itself.
+pub(crate) fn run_command(command: &mut Command) -> Ended {
+    let mut running = Running::new(command);
+    let code = running.wait().code();
+    let stdout = std::iter::from_fn(|| running.next_line().ok()).map(|line| line + "\n").collect();
+    Ended { code, stdout, stderr: running.log() }
+}
+
+/// Says what is missing; where nothing may be missing (`EVENKEEL_NO_SKIP`), fails.
+pub(crate) fn skip(needs: &str) {
+    assert!(std::env::var_os("EVENKEEL_NO_SKIP").is_none(), "needs {needs}");
+    eprintln!("SKIPPED: needs {needs}");
+}
+
+/// Waits until `reached`; fails with `what` when the watchdog's time is over.
+pub(crate) fn eventually(mut reached: impl FnMut() -> bool, what: impl FnOnce() -> String) {
+    let started = Instant::now();
+    while !reached() {
+        if started.elapsed() > WATCHDOG {
+            panic!("{}", what());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A stream whose reads and writes fail, rather than hang, when the watchdog's time is over.
+pub(crate) fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(WATCHDOG)).expect("not zero");
+    stream.set_write_timeout(Some(WATCHDOG)).expect("not zero");
+    stream.set_nodelay(true).expect("a TCP socket");
+    stream
+}
+
+/// Ends a connection so that the peer sees a reset.
+pub(crate) fn reset(stream: TcpStream) {
+    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
+    drop(stream);
+}
+
+/// How a connection ended, with what came before.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer finished writing, after so many bytes.
+    Finished(usize),
+    /// The peer reset the connection, after so many bytes.
+    Reset(usize),
+}
+
+/// Reads until the end, whatever it is.
+pub(crate) fn read_to_the_end(mut stream: &TcpStream) -> End {
+    let (mut chunk, mut count) = ([0; 16 * 1024], 0);
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => return End::Finished(count),
+            Ok(bytes) => count += bytes,
+            Err(error) if is_reset(&error) => return End::Reset(count),
+            Err(error) => panic!("neither finished nor reset: {error}"),
+        }
+    }
+}
+
+/// Writes until it fails, which it must by a reset; at most so many bytes.
+pub(crate) fn write_until_reset(mut stream: &TcpStream, limit: usize) {
+    let chunk = [7; 16 * 1024];
+    for _ in 0..limit / chunk.len() {
+        match stream.write_all(&chunk) {
+            Ok(()) => {}
+            Err(error) if is_reset(&error) => return,
+            Err(error) => panic!("no reset: {error}"),
+        }
+    }
+    panic!("{limit} bytes were taken by a peer that is gone");
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    // The second of two failures of one reset is a broken pipe (tcp_sendmsg, net/ipv4/tcp.c).
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// An address where nobody listens and nobody else will: its port stays bound.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _bound: socket2::Socket,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let bound = bound.expect("a socket");
+        bound.bind(&any_port.into()).expect("a free port");
+        let address = bound.local_addr().expect("bound").as_socket().expect("an IPv4 address");
+        Self { address, _bound: bound }
+    }
+}
+
+/// A port that was free a moment ago, for what cannot take port 0.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+/// Bytes without a period, so that one that is lost, doubled or moved shows.
+pub(crate) fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
+}
+
+/// Compares long byte strings and says where they part, not what they are.
+pub(crate) fn assert_same_bytes(got: &[u8], sent: &[u8], what: &str) {
+    if got == sent {
+        return;
+    }
+    let parted = got.iter().zip(sent).position(|(got, sent)| got != sent);
+    panic!("{what}: {} bytes of {}, different from offset {parted:?}", got.len(), sent.len());
+}
+
+/// How many bytes came, and which: what a sink answers.
+pub(crate) fn receipt(bytes: &[u8]) -> String {
+    // FNV-1a.
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{} bytes, hash {hash:016x}", bytes.len())
+}
