@@ -1,6 +1,7 @@
 //! What was typed. Two dialects are understood: long options in the manner of
 //! `--backends a:1,b:2 --algorithm auto`, and short ones in the manner of `-b a:1 b:2 -s rr -p 80`.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -39,9 +40,8 @@ pub struct Demo {
     #[arg(long, short = 'd', value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub duration: Duration,
     /// How many clients run in parallel
-    #[arg(long, short = 'c', value_name = "N", default_value_t = 64)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=5000))]
-    pub connections: u32,
+    #[arg(long, short = 'c', value_name = "N", default_value = "64")]
+    pub connections: NonZeroU32,
 }
 
 /// Options of the balancer.

@@ -1,6 +1,7 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
-//! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`])
+//! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
+//! [`demo`])
 //! starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
@@ -8,6 +9,7 @@ pub mod balancer;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod logging;
 pub mod program;
 pub mod shard;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use uring::RingCounters;
 
 use crate::balancer::{Balancer, StartError, Stopper};
-use crate::cli::{Cli, Serve};
+use crate::cli::{Cli, Command, Serve};
 use crate::config::{Config, ConfigError};
 use crate::core::session::EndReason;
 use crate::logging::Logging;
@@ -27,6 +27,9 @@ pub enum ProgramError {
     /// The balancer did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// There was nothing to show.
+    #[error(transparent)]
+    Demo(#[from] crate::demo::DemoError),
     /// A shard could not go on.
     #[error("a shard could not go on: {0}")]
     Shard(io::Error),
@@ -41,7 +44,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let done = serve(&cli.serve);
+    let done = match &cli.command {
+        None => serve(&cli.serve),
+        Some(Command::Demo(demo)) => block_signals()
+            .map_err(ProgramError::from)
+            .and_then(|signals| Ok(crate::demo::run(demo, signals)?)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

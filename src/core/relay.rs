@@ -129,10 +129,11 @@ impl Relay {
         matches!(self.state, State::Finished)
     }
 
-    /// Whether bytes were received that are not delivered.
+    /// Whether the source has probably said something that is not delivered: it was received, or it
+    /// waits for a buffer.
     #[must_use]
     pub const fn holds_bytes(&self) -> bool {
-        matches!(self.state, State::Sending(_))
+        matches!(self.state, State::Sending(_) | State::Starved)
     }
 
     /// What the kernel holds.

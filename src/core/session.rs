@@ -212,7 +212,7 @@ impl Session {
     /// One event; total: an event that nothing can have caused is counted and changes nothing.
     pub fn on(&mut self, event: Event, now: Moment, deadlines: &Deadlines) -> Actions {
         match event {
-            Event::Connected => self.on_connected(now),
+            Event::Connected => self.on_connected(now, deadlines),
             Event::ConnectFailed { next } => self.on_connect_failed(next, now, deadlines),
             Event::Relay(direction, event) => self.on_relay(direction, event, now, deadlines),
             Event::TimerFired => self.on_timer(now, deadlines),
@@ -220,7 +220,7 @@ impl Session {
         }
     }
 
-    fn on_connected(&mut self, now: Moment) -> Actions {
+    fn on_connected(&mut self, now: Moment, deadlines: &Deadlines) -> Actions {
         if !std::mem::replace(&mut self.connecting, false) {
             return actions([Action::CountUnexpected]);
         }
@@ -228,11 +228,14 @@ impl Session {
             State::Connecting { candidate, .. } => {
                 self.state = State::Relaying { backend: candidate.backend };
                 self.last_progress = now;
+                // The timer of the connect may have fired, its cancel having come too late; and it is
+                // too far away when sessions may be idle for less than a connect may take.
+                let mut actions = actions([Action::ArmTimer(now + deadlines.idle)]);
                 // A client usually speaks before its backend is connected.
-                Direction::BOTH
-                    .into_iter()
-                    .flat_map(|direction| self.open_relay(direction))
-                    .collect()
+                for direction in Direction::BOTH {
+                    actions.extend(self.open_relay(direction));
+                }
+                actions
             }
             State::Relaying { .. } => unreachable!("a relaying session has no connect in flight"),
             State::Closing { .. } => self.free_if_idle(),
@@ -340,7 +343,7 @@ impl Session {
     }
 
     /// When the session ends unless something happens before.
-    fn deadline(&self, deadlines: &Deadlines) -> Option<Moment> {
+    pub(crate) fn deadline(&self, deadlines: &Deadlines) -> Option<Moment> {
         match self.state {
             State::Connecting { deadline, .. } => Some(deadline),
             State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
@@ -373,6 +376,12 @@ impl Session {
     fn wind_up(&mut self, direction: Direction, event: relay::Event) -> Actions {
         match self.relays[direction as usize].wind_up(event) {
             Ok(buffer) => {
+                // A receive that was cancelled too late met bytes, which nobody will get.
+                let meets_bytes =
+                    matches!(event, relay::Event::Received(_) | relay::Event::NoBuffer);
+                if let State::Closing { reset, .. } = &mut self.state {
+                    *reset |= meets_bytes;
+                }
                 let mut actions: Actions = buffer.map(Action::Release).into_iter().collect();
                 // A waiting list that comes late must not free the slot a second time.
                 if event != relay::Event::BufferFree {

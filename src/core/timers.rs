@@ -108,6 +108,13 @@ impl Timers {
         self.armed == 0
     }
 
+    /// The deadline of `slot`, rounded up to a tick.
+    #[cfg(test)]
+    pub(crate) fn deadline(&self, slot: u32) -> Option<Moment> {
+        let node = self.nodes.get(slot as usize).filter(|node| node.place != NOWHERE)?;
+        Some(Moment::from_ns(node.deadline_tick.saturating_mul(TICK_NS)))
+    }
+
     fn next_expiry(&self) -> Option<Expiry> {
         // A lower level is always due before a higher one: it holds what shares the higher bits.
         (0..LEVELS).find_map(|level| self.level_expiry(level))

@@ -7,6 +7,8 @@ pub mod counters;
 pub mod driver;
 pub mod run;
 pub mod shared;
+#[cfg(test)]
+mod sim;
 pub mod slots;
 pub mod uring;
 

@@ -564,3 +564,6 @@ const CUT_AFTER: Duration = Duration::from_secs(1);
 
 /// Lines about single connections at INFO: a person can read so many.
 const LINES_PER_SECOND: u32 = 10;
+
+#[cfg(test)]
+mod audit;

@@ -1,1 +1,271 @@
+//! Sentences about what matters most in a session; its whole behaviour is in [`table`].
 
+use super::super::relay::tests::HELD;
+use super::*;
+
+use Direction::{BackendToClient, ClientToBackend};
+
+mod table;
+
+const DEADLINES: Deadlines = Deadlines {
+    connect: Duration::from_secs(3),
+    idle: Duration::from_secs(60),
+    half_closed: Duration::from_secs(10),
+};
+
+/// When everything in these tests happens, unless a test says otherwise.
+const NOW: Moment = Moment::from_ns(1_000_000_000_000);
+
+const FIRST: Candidate = Candidate { backend: BackendId(1), address: 0, left: 0 };
+const SECOND: Candidate = Candidate { backend: BackendId(2), address: 0, left: 0 };
+
+const RECEIVED: relay::Event = relay::Event::Received(HELD);
+const SENT_ALL: relay::Event = relay::Event::Sent(100);
+const SENT_PART: relay::Event = relay::Event::Sent(40);
+
+#[test]
+fn the_second_end_of_stream_frees_at_once_and_without_reset() {
+    let mut session = relaying([relay::Event::EndOfStream], []);
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::EndOfStream);
+    assert_eq!(actions, [Action::Free { reason: EndReason::Finished, reset: false }]);
+}
+
+#[test]
+fn a_reset_of_either_side_resets_both() {
+    for (direction, reason) in
+        [(ClientToBackend, EndReason::ClientGone), (BackendToClient, EndReason::BackendGone)]
+    {
+        let other = opposite(direction);
+        let mut session = relaying([], []);
+        let actions = on_relay(&mut session, direction, relay::Event::RecvFailed);
+        assert_eq!(actions, [Action::Cancel(other, InFlight::Recv)]);
+        let actions = on_relay(&mut session, other, relay::Event::RecvFailed);
+        assert_eq!(actions, [Action::Free { reason, reset: true }]);
+    }
+}
+
+#[test]
+fn a_send_that_fails_is_the_end_of_its_destination() {
+    let mut session = relaying([RECEIVED], []);
+    let actions = on_relay(&mut session, ClientToBackend, relay::Event::SendFailed);
+    let cancel = Action::Cancel(BackendToClient, InFlight::Recv);
+    assert_eq!(actions, [Action::Release(HELD.buffer), cancel]);
+    // After the send has reported the error, the receive finds a clean end: it must not count.
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::EndOfStream);
+    assert_eq!(actions, [Action::Free { reason: EndReason::BackendGone, reset: true }]);
+}
+
+#[test]
+fn a_failed_connect_goes_to_the_next_candidate_with_a_new_deadline() {
+    let mut session = connecting();
+    let later = NOW + Duration::from_secs(2);
+    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, later, &DEADLINES);
+    let timer = Action::ArmTimer(later + DEADLINES.connect);
+    assert_eq!(*actions, [timer, Action::Connect(SECOND)]);
+    assert_eq!(session.backend(), SECOND.backend);
+    let (candidate, tried) = session.connecting().expect("it still connects");
+    assert_eq!(candidate, SECOND);
+    assert!(tried.contains(FIRST.backend) && tried.contains(SECOND.backend));
+}
+
+#[test]
+fn another_address_of_the_same_backend_is_no_further_try() {
+    let mut session = connecting();
+    let second_address = Candidate { address: 1, ..FIRST };
+    for _ in 0..20 {
+        let next = Some(second_address);
+        let actions = session.on(Event::ConnectFailed { next }, NOW, &DEADLINES);
+        assert!(actions.contains(&Action::Connect(second_address)));
+    }
+}
+
+#[test]
+fn when_nobody_is_left_the_client_is_closed_without_reset() {
+    let mut session = connecting();
+    let actions = session.on(Event::ConnectFailed { next: None }, NOW, &DEADLINES);
+    let reason = EndReason::BackendUnreachable;
+    assert_eq!(*actions, [Action::Free { reason, reset: false }]);
+}
+
+#[test]
+fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
+    let mut session = relaying([], []);
+    let progress_at = NOW + Duration::from_secs(50);
+    let event = Event::Relay(ClientToBackend, RECEIVED);
+    session.on(event, progress_at, &DEADLINES);
+    let actions = session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+    assert_eq!(*actions, [Action::ArmTimer(progress_at + DEADLINES.idle)]);
+}
+
+#[test]
+fn the_connect_deadline_gives_the_connect_up_and_waits_for_its_answer() {
+    let mut session = connecting();
+    let due = NOW + DEADLINES.connect;
+    assert_eq!(*session.on(Event::TimerFired, due, &DEADLINES), [Action::CancelConnect]);
+    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, due, &DEADLINES);
+    assert_eq!(actions.last(), Some(&Action::Connect(SECOND)));
+}
+
+/// The timer has fired and the connect succeeds all the same: without a new timer the session would
+/// never end by itself.
+#[test]
+fn a_connect_that_succeeds_at_its_deadline_gets_a_timer_again() {
+    let mut session = connecting();
+    let due = NOW + DEADLINES.connect;
+    session.on(Event::TimerFired, due, &DEADLINES);
+    let actions = session.on(Event::Connected, due, &DEADLINES);
+    assert_eq!(actions.first(), Some(&Action::ArmTimer(due + DEADLINES.idle)));
+}
+
+#[test]
+fn a_half_closed_session_ends_with_a_reset_when_nothing_comes() {
+    let mut session = relaying([relay::Event::EndOfStream], []);
+    let actions = session.on(Event::TimerFired, NOW + DEADLINES.half_closed, &DEADLINES);
+    assert_eq!(*actions, [Action::Cancel(BackendToClient, InFlight::Recv)]);
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
+    assert_eq!(actions, [Action::Free { reason: EndReason::HalfClosedTimeout, reset: true }]);
+}
+
+#[test]
+fn an_idle_session_is_reset_only_if_bytes_are_left() {
+    for (first, is_reset) in [
+        (None, false),
+        (Some(RECEIVED), true),
+        // There are bytes, and no buffer to receive them in.
+        (Some(relay::Event::NoBuffer), true),
+    ] {
+        let mut session = relaying(first, []);
+        session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, is_reset), "{first:?}");
+    }
+}
+
+/// The receive is cancelled too late: what it brings is lost, so the end must not look clean.
+#[test]
+fn bytes_that_come_while_an_idle_session_closes_make_it_a_reset() {
+    for (event, is_reset) in
+        [(RECEIVED, true), (relay::Event::NoBuffer, true), (relay::Event::EndOfStream, false)]
+    {
+        let mut session = relaying([], []);
+        session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+        on_relay(&mut session, ClientToBackend, event);
+        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, is_reset), "{event:?}");
+    }
+}
+
+#[test]
+fn a_cut_cancels_everything_and_frees_after_the_last_completion_only() {
+    let mut session = relaying([RECEIVED], []);
+    let actions = session.on(Event::Cut, NOW, &DEADLINES);
+    let cancel_send = Action::Cancel(ClientToBackend, InFlight::Send);
+    let cancel_recv = Action::Cancel(BackendToClient, InFlight::Recv);
+    assert_eq!(*actions, [cancel_send, cancel_recv]);
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
+    assert_eq!(actions, [], "the send is still in flight");
+    let actions = on_relay(&mut session, ClientToBackend, relay::Event::SendFailed);
+    let free = Action::Free { reason: EndReason::Cut, reset: true };
+    assert_eq!(actions, [Action::Release(HELD.buffer), free]);
+}
+
+#[test]
+fn a_cut_while_connecting_waits_for_the_connect() {
+    let free = Action::Free { reason: EndReason::Cut, reset: true };
+    for event in [
+        Event::Connected,
+        Event::ConnectFailed { next: None },
+        Event::ConnectFailed { next: Some(SECOND) },
+    ] {
+        let mut session = connecting();
+        assert_eq!(*session.on(Event::Cut, NOW, &DEADLINES), [Action::CancelConnect]);
+        assert_eq!(*session.on(event, NOW, &DEADLINES), [free], "{event:?}");
+    }
+}
+
+#[test]
+fn a_completion_that_comes_while_closing_gives_its_buffer_back() {
+    for (first, late) in [(None, RECEIVED), (Some(RECEIVED), SENT_PART), (Some(RECEIVED), SENT_ALL)]
+    {
+        let mut session = cut(relaying(first, []));
+        let actions = on_relay(&mut session, ClientToBackend, late);
+        assert_eq!(actions, [Action::Release(HELD.buffer)], "{late:?}");
+    }
+}
+
+#[test]
+fn a_free_buffer_means_nothing_to_a_session_that_closes() {
+    let mut session = cut(relaying([relay::Event::NoBuffer], []));
+    assert_eq!(on_relay(&mut session, ClientToBackend, relay::Event::BufferFree), []);
+    assert_eq!(wind_up(&mut session), (EndReason::Cut, true));
+    // The slot is free now; a second time would free somebody else's.
+    assert_eq!(on_relay(&mut session, ClientToBackend, relay::Event::BufferFree), []);
+}
+
+#[test]
+fn the_first_cause_of_an_end_wins() {
+    let mut session = relaying([], []);
+    on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
+    assert_eq!(*session.on(Event::Cut, NOW, &DEADLINES), []);
+    assert_eq!(wind_up(&mut session), (EndReason::BackendGone, true));
+}
+
+#[test]
+fn only_what_was_taken_by_the_destination_is_counted() {
+    let mut session = relaying([RECEIVED], []);
+    on_relay(&mut session, ClientToBackend, SENT_PART);
+    assert_eq!(session.bytes(ClientToBackend), 40);
+    assert_eq!(session.bytes(BackendToClient), 0);
+}
+
+// Helpers ------------------------------------------------------------------------------------------
+
+fn connecting() -> Session {
+    Session::open(FIRST, NOW, &DEADLINES).0
+}
+
+/// Connected, and then these events in each direction.
+fn relaying(
+    to_backend: impl IntoIterator<Item = relay::Event>,
+    to_client: impl IntoIterator<Item = relay::Event>,
+) -> Session {
+    let mut session = connecting();
+    session.on(Event::Connected, NOW, &DEADLINES);
+    for event in to_backend {
+        on_relay(&mut session, ClientToBackend, event);
+    }
+    for event in to_client {
+        on_relay(&mut session, BackendToClient, event);
+    }
+    session
+}
+
+fn cut(mut session: Session) -> Session {
+    session.on(Event::Cut, NOW, &DEADLINES);
+    session
+}
+
+fn on_relay(session: &mut Session, direction: Direction, event: relay::Event) -> Vec<Action> {
+    session.on(Event::Relay(direction, event), NOW, &DEADLINES).to_vec()
+}
+
+/// Answers every cancel; how the session ended, and whether with a reset.
+fn wind_up(session: &mut Session) -> (EndReason, bool) {
+    for direction in Direction::BOTH {
+        let event = match session.relays[direction as usize].in_flight() {
+            Some(InFlight::Recv) => relay::Event::RecvFailed,
+            Some(InFlight::Send) => relay::Event::SendFailed,
+            None => continue,
+        };
+        let actions = on_relay(session, direction, event);
+        if let Some(&Action::Free { reason, reset }) = actions.last() {
+            return (reason, reset);
+        }
+    }
+    panic!("nothing was in flight, and it was not freed: {session:?}");
+}
+
+fn opposite(direction: Direction) -> Direction {
+    match direction {
+        ClientToBackend => BackendToClient,
+        BackendToClient => ClientToBackend,
+    }
+}

@@ -1,0 +1,85 @@
+//! The machine that numbers were taken on, and what is started on it.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::process::Command;
+use std::time::SystemTime;
+
+use loadgen::serve::{Backend, Mode, Serving};
+use serde::Serialize;
+
+/// What a figure depends on besides the programs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Host {
+    /// As /proc/cpuinfo names it.
+    pub(crate) cpu: String,
+    /// CPUs that may be used.
+    pub(crate) cpus: usize,
+    /// Release of the kernel, without what its builder appended.
+    pub(crate) kernel: String,
+    /// `net.ipv4.tcp_congestion_control`.
+    pub(crate) congestion_control: String,
+    /// When, in UTC: YYYY-MM-DD.
+    pub(crate) date: String,
+}
+
+impl Host {
+    /// This machine, now.
+    #[must_use]
+    pub(crate) fn read() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        let cpu = model.map_or("unknown", |line| line.trim_start_matches(['\t', ' ', ':']));
+        let release = uring::kernel_release();
+        let kernel = release.split('-').next().unwrap_or(&release);
+        let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+        Self {
+            cpu: cpu.to_owned(),
+            cpus: uring::allowed_cpus().map_or(0, |cpus| cpus.len()),
+            kernel: kernel.to_owned(),
+            congestion_control: congestion.unwrap_or_default().trim().to_owned(),
+            date: today(),
+        }
+    }
+
+    /// YYYY-MM-DD.
+    #[must_use]
+    pub(crate) fn date(&self) -> &str {
+        &self.date
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu, cpus, kernel, congestion_control, date } = self;
+        write!(f, "{date}: {cpu}, {cpus} CPUs, Linux {kernel}, {congestion_control}, loopback")
+    }
+}
+
+/// Builds the balancer beside this program, so that what is measured is what is in the tree.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn build_evenkeel() -> io::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo).args(["build", "--release", "-p", "evenkeel"]).status()?;
+    if built.success() { Ok(()) } else { Err(io::Error::other("evenkeel does not build")) }
+}
+
+/// One echo backend, on the CPU of the calling thread.
+///
+/// # Errors
+/// When it cannot listen.
+pub(crate) fn start_backend() -> io::Result<Serving> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let backend = Backend { name: Some("B1".to_owned()), address, mode: Mode::Echo };
+    loadgen::serve::start(vec![backend], NonZeroUsize::MIN).map_err(io::Error::other)
+}
+
+fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.split('T').next().unwrap_or(&now).to_owned()
+}

@@ -1,0 +1,112 @@
+//! `loadgen serve`: the forms in which backends can be named, and the lines that say they listen.
+
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use loadgen::python_address;
+use loadgen::serve::{Backend, Mode, Settings, start_with};
+
+use super::signals::EndSignals;
+use super::values::{Cpus, cpus};
+use super::{Failure, print_now};
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Ports of backends that are called after them (Server 9001)
+    #[arg(value_name = "PORT")]
+    bare_ports: Vec<u16>,
+    /// Name of a backend; repeat it with --port for several
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Port of a backend; 0 lets the kernel choose
+    #[arg(short, long = "port", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0")]
+    host: String,
+    /// What the backends answer
+    #[arg(long, value_enum, default_value_t = ModeName::Hello)]
+    mode: ModeName,
+    /// Threads, each with a ring of its own
+    #[arg(short, long, default_value = "1")]
+    threads: NonZeroUsize,
+    /// Processors to keep the threads on, for example 0,2-3
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
+    cpus: Option<Cpus>,
+    /// Tell connections on standard error, which is the default on a terminal
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeName {
+    /// Each message gets `Hello from NAME`
+    Hello,
+    /// Every byte comes back
+    Echo,
+    /// HTTP/1.1, with /health
+    Http,
+}
+
+/// Serves until a signal comes.
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let signals = EndSignals::block().map_err(Failure::run)?;
+    let backends = backends(&arguments)?;
+    // Where it cannot be raised, accepts pause when descriptors run out.
+    let _ = uring::raise_nofile_limit();
+    let settings = Settings {
+        threads: arguments.threads,
+        cpus: arguments.cpus.map(|Cpus(cpus)| cpus).unwrap_or_default(),
+        log_connections: arguments.verbose || std::io::stderr().is_terminal(),
+    };
+    let serving = start_with(backends, &settings).map_err(Failure::run)?;
+    for (name, address) in serving.names().iter().zip(serving.addresses()) {
+        let address = python_address(*address);
+        print_now(&format!("Backend server '{name}' listening on {address}\n"));
+    }
+    signals.wait();
+    serving.stop();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn backends(arguments: &Arguments) -> Result<Vec<Backend>, Failure> {
+    let Arguments { bare_ports, names, ports, host, .. } = arguments;
+    let ports: Vec<u16> = ports.iter().chain(bare_ports).copied().collect();
+    if ports.is_empty() {
+        return Err(Failure::Usage(
+            "no port was given: try `--name B1 --port 8881`, or bare ports such as `9001 9002`"
+                .into(),
+        ));
+    }
+    if !names.is_empty() && names.len() != ports.len() {
+        return Err(Failure::Usage(format!(
+            "{} names for {} ports: give each --name its --port",
+            names.len(),
+            ports.len()
+        )));
+    }
+    let ip = host_ip(host)?;
+    let mode = match arguments.mode {
+        ModeName::Hello => Mode::Hello,
+        ModeName::Echo => Mode::Echo,
+        ModeName::Http => Mode::Http,
+    };
+    let backend = |(index, port)| {
+        let name = names.get(index).cloned();
+        Backend { name, address: SocketAddr::new(ip, port), mode }
+    };
+    Ok(ports.into_iter().enumerate().map(backend).collect())
+}
+
+fn host_ip(host: &str) -> Result<IpAddr, Failure> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let resolved = (bare, 0).to_socket_addrs().ok().and_then(|mut all| all.next());
+    let unknown = || {
+        Failure::Usage(format!("--host {host} is not an address or name: try 0.0.0.0 or 127.0.0.1"))
+    };
+    resolved.map(|address| address.ip()).ok_or_else(unknown)
+}

@@ -1,0 +1,236 @@
+//! Backends with names, for trying a balancer: many in one process, each on its own address.
+//!
+//! [`start`] listens, starts the threads and returns; [`Serving`] stops them. Every thread has its
+//! own ring and its own listener for each backend (`SO_REUSEPORT` when there are several threads),
+//! so threads share nothing but the stop flag.
+
+mod accepts;
+mod connection_log;
+mod hello;
+mod http;
+mod relay;
+mod service;
+mod table;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use uring::{Listen, ListenError, SetupError, WakeSource, Waker};
+
+use service::Personality;
+use worker::{Post, Worker};
+
+/// What a backend does with the bytes of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Answers each message with `Hello from NAME`; a message that ends in a newline with a line.
+    #[default]
+    Hello,
+    /// Sends every byte back.
+    Echo,
+    /// Speaks HTTP/1.1: the greeting for every path, `OK` for `/health`.
+    Http,
+}
+
+/// One backend to be started.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// What it calls itself; without a name it is called after its port (`Server 9001`).
+    pub name: Option<String>,
+    /// Where it listens; port 0 lets the kernel choose.
+    pub address: SocketAddr,
+    /// What it answers.
+    pub mode: Mode,
+}
+
+/// How backends are run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Threads, each with a ring of its own.
+    pub threads: NonZeroUsize,
+    /// Processors to keep the threads on, in turn; empty leaves it to the kernel.
+    pub cpus: Vec<usize>,
+    /// Whether connections are told on standard error, at most ten a second.
+    pub log_connections: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { threads: NonZeroUsize::MIN, cpus: Vec::new(), log_connections: false }
+    }
+}
+
+/// Why backends could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A thread got no ring.
+    #[error(transparent)]
+    Ring(#[from] SetupError),
+    /// A thread could not be kept on the processor that was asked for.
+    #[error("cannot run on processor {cpu}: {source}; see `nproc` and `taskset -p $$`")]
+    Pin {
+        /// The processor.
+        cpu: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Threads or descriptors ran out.
+    #[error("cannot start a thread: {0}; raise `ulimit -u` or `ulimit -n`")]
+    Thread(io::Error),
+}
+
+/// Backends that run, until [`Serving::stop`] or until this value is dropped.
+#[derive(Debug)]
+pub struct Serving {
+    names: Vec<String>,
+    addresses: Vec<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<(Waker, JoinHandle<()>)>,
+}
+
+/// Starts `backends` on `threads` threads.
+///
+/// # Errors
+/// A [`ServeError`] that names the cause and the cure.
+pub fn start(backends: Vec<Backend>, threads: NonZeroUsize) -> Result<Serving, ServeError> {
+    start_with(backends, &Settings { threads, ..Settings::default() })
+}
+
+/// Starts `backends` as `settings` say.
+///
+/// # Errors
+/// A [`ServeError`] that names the cause and the cure.
+pub fn start_with(backends: Vec<Backend>, settings: &Settings) -> Result<Serving, ServeError> {
+    let threads = settings.threads.get();
+    let listening: Vec<Listening> = backends
+        .into_iter()
+        .map(|backend| Listening::open(backend, threads))
+        .collect::<Result<_, _>>()?;
+    let mut serving = Serving {
+        names: listening.iter().map(|one| one.personality.name.clone()).collect(),
+        addresses: listening.iter().map(|one| one.address).collect(),
+        stop: Arc::default(),
+        threads: Vec::with_capacity(threads),
+    };
+    for (index, posts) in shares(listening, threads).into_iter().enumerate() {
+        // An error drops `serving`, which stops the threads that run already.
+        serving.start_thread(index, posts, settings)?;
+    }
+    Ok(serving)
+}
+
+impl Serving {
+    /// Where the backends listen, in the order in which they were given, with their real ports.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What the backends call themselves, in the same order.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Closes listeners and connections, and waits for the threads.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn start_thread(
+        &mut self,
+        index: usize,
+        posts: Vec<Post>,
+        settings: &Settings,
+    ) -> Result<(), ServeError> {
+        let (waker, wake) = uring::wake_pair().map_err(ServeError::Thread)?;
+        let (report, started) = mpsc::sync_channel(1);
+        let stop = Arc::clone(&self.stop);
+        let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
+        let log_connections = settings.log_connections;
+        let run = move || match prepare(posts, wake, cpu, log_connections) {
+            Ok(worker) => {
+                // The starter waits for this message, so it is there to take it.
+                let _ = report.send(Ok(()));
+                worker.run(&stop);
+            }
+            Err(error) => {
+                let _ = report.send(Err(error));
+            }
+        };
+        let builder = std::thread::Builder::new().name(format!("serve-{index}"));
+        self.threads.push((waker, builder.spawn(run).map_err(ServeError::Thread)?));
+        started.recv().expect("the thread reports before it does anything else")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.threads.iter().for_each(|(waker, _)| waker.wake());
+        for (_, thread) in self.threads.drain(..) {
+            // A panic has been printed by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn prepare(
+    posts: Vec<Post>,
+    wake: WakeSource,
+    cpu: Option<usize>,
+    log_connections: bool,
+) -> Result<Worker, ServeError> {
+    if let Some(cpu) = cpu {
+        uring::pin_to(cpu).map_err(|source| ServeError::Pin { cpu, source })?;
+    }
+    Ok(Worker::new(posts, wake, log_connections)?)
+}
+
+/// A backend whose sockets are open: one listener for each thread.
+struct Listening {
+    personality: Arc<Personality>,
+    address: SocketAddr,
+    listeners: Vec<OwnedFd>,
+}
+
+impl Listening {
+    fn open(backend: Backend, threads: usize) -> Result<Self, ServeError> {
+        let shared = threads > 1;
+        let mut how = Listen { address: backend.address, backlog: BACKLOG, shared };
+        let first = uring::listen(&how)?;
+        // The first listener learns the port that the kernel chose, the others join it.
+        how.address = uring::local_address(&first)
+            .map_err(|error| ListenError::Other(backend.address, error))?;
+        let mut listeners = vec![first];
+        for _ in 1..threads {
+            listeners.push(uring::listen(&how)?);
+        }
+        let personality = Arc::new(Personality::new(&backend, how.address.port()));
+        Ok(Self { personality, address: how.address, listeners })
+    }
+}
+
+/// Deals the listeners out: each thread gets one of every backend.
+fn shares(listening: Vec<Listening>, threads: usize) -> Vec<Vec<Post>> {
+    let mut shares: Vec<Vec<Post>> = (0..threads).map(|_| Vec::new()).collect();
+    for Listening { personality, listeners, .. } in listening {
+        for (share, listener) in shares.iter_mut().zip(listeners) {
+            share.push(Post { listener, personality: Arc::clone(&personality) });
+        }
+    }
+    shares
+}
+
+/// The kernel cuts it to `net.core.somaxconn`; a full backlog costs the client a second.
+const BACKLOG: u16 = 65_535;

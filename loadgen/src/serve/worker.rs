@@ -1,0 +1,291 @@
+//! One thread of `serve`: a ring, a listener for each backend, and the connections that came.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use uring::{
+    BufferId, Completion, Config, Errno, Op, Outcome, Owner, Ring, SetupError, Token, WakeSource,
+};
+
+use super::accepts::Accepts;
+use super::connection_log::ConnectionLog;
+use super::relay::{Actions, Piece, Relay};
+use super::service::{Answer, Personality, Service};
+use super::table::Table;
+use crate::python_address;
+
+/// A listener and who answers there.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) listener: OwnedFd,
+    pub(super) personality: Arc<Personality>,
+}
+
+/// Everything that one thread owns. The ring comes first: it must be gone, and with it every
+/// operation, before the sockets are closed.
+#[derive(Debug)]
+pub(super) struct Worker {
+    ring: Ring,
+    backends: Vec<Backend>,
+    conns: Table<Conn>,
+    /// Connections whose receive found no buffer.
+    starved: VecDeque<Owner>,
+    /// Connections that we ended, and when we stop waiting for their peers; in order of time.
+    lingering: VecDeque<(Instant, Owner)>,
+    wake: WakeSource,
+    log: ConnectionLog,
+    /// Where answers are written before they go into a buffer.
+    answer: Vec<u8>,
+    /// Read once a turn.
+    now: Instant,
+}
+
+#[derive(Debug)]
+struct Backend {
+    post: Post,
+    accepts: Accepts,
+    /// Holds the greeting, for answers that are owed when no received buffer is at hand.
+    greeting: BufferId,
+}
+
+#[derive(Debug)]
+struct Conn {
+    socket: OwnedFd,
+    backend: u32,
+    service: Service,
+    relay: Relay,
+}
+
+impl Worker {
+    /// A worker for `posts`; must be called on the thread that runs it.
+    pub(super) fn new(
+        posts: Vec<Post>,
+        wake: WakeSource,
+        log_connections: bool,
+    ) -> Result<Self, SetupError> {
+        let reserved = u16::try_from(posts.len()).unwrap_or(u16::MAX);
+        let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 14)).next_power_of_two();
+        let mut ring = Ring::new(&Config { buffers, reserved, ..Config::default() })?;
+        let backends = posts.into_iter().map(|post| Backend::new(post, &mut ring)).collect();
+        ring.poll_readable(&wake, Owner::slot(0));
+        Ok(Self {
+            ring,
+            backends,
+            conns: Table::new(),
+            starved: VecDeque::new(),
+            lingering: VecDeque::new(),
+            wake,
+            log: ConnectionLog::new(log_connections),
+            answer: Vec::new(),
+            now: Instant::now(),
+        })
+    }
+
+    /// Serves until `stop` is set and the wake source was woken.
+    pub(super) fn run(mut self, stop: &AtomicBool) {
+        let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
+        while !stop.load(Ordering::Acquire) {
+            self.arm_accepts();
+            let timeout = self.next_deadline().map(|at| at.saturating_duration_since(self.now));
+            if let Err(error) = self.ring.submit_and_wait(1, timeout) {
+                eprintln!("loadgen: the kernel refuses the ring ({error}); this thread ends");
+                return;
+            }
+            self.now = Instant::now();
+            self.ring.completions(&mut completions);
+            for completion in completions.drain(..) {
+                self.on_completion(completion);
+            }
+            self.feed_starved();
+            self.on_time();
+        }
+    }
+
+    fn arm_accepts(&mut self) {
+        for (index, backend) in (0..).zip(&mut self.backends) {
+            for _ in 0..backend.accepts.to_arm() {
+                self.ring.accept(&backend.post.listener, Owner::slot(index));
+            }
+        }
+    }
+
+    fn next_deadline(&mut self) -> Option<Instant> {
+        let now = self.now;
+        let resume = self.backends.iter_mut().filter_map(|backend| backend.accepts.resume(now));
+        let linger = self.lingering.front().map(|&(at, _)| at);
+        resume.chain(linger).chain(self.log.flush_at()).min()
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        let Completion { token: Token { op, owner }, outcome } = completion;
+        match op {
+            Op::Accept => self.on_accept(owner.slot, outcome),
+            Op::Recv => self.on_receive(owner, outcome),
+            Op::Send => self.on_send(owner, outcome),
+            Op::Poll => {
+                self.wake.clear();
+                self.ring.poll_readable(&self.wake, Owner::slot(0));
+            }
+            // Never asked for here, or the ring's own business.
+            Op::Connect | Op::Nop | Op::Cancel | Op::Close => {}
+        }
+    }
+
+    fn on_accept(&mut self, index: u32, outcome: Outcome) {
+        let backend = &mut self.backends[index as usize];
+        let failure = match &outcome {
+            Outcome::Failed(errno) => Some(*errno),
+            _ => None,
+        };
+        backend.accepts.on_ended(failure, self.now);
+        let Outcome::Accepted(socket) = outcome else { return };
+        let Personality { name, mode, .. } = &*backend.post.personality;
+        self.log.print(self.now, || describe(name, &socket));
+        let service = Service::new(*mode);
+        let conn = Conn { socket, backend: index, service, relay: Relay::default() };
+        let owner = self.conns.insert(conn);
+        self.act(owner, |conn| conn.relay.on_accepted());
+    }
+
+    fn on_receive(&mut self, owner: Owner, outcome: Outcome) {
+        match outcome {
+            Outcome::Received { buffer, len, more } => self.on_bytes(owner, buffer, len, more),
+            Outcome::EndOfStream => {
+                let greeting = self.greeting_owed(owner);
+                self.act(owner, |conn| conn.relay.on_end_of_stream(greeting));
+            }
+            // It counts as receiving until a buffer is there again; see `feed_starved`.
+            Outcome::Failed(Errno::ENOBUFS) => self.starved.push_back(owner),
+            _ => self.act(owner, |conn| conn.relay.on_failed(Op::Recv)),
+        }
+    }
+
+    fn on_bytes(&mut self, owner: Owner, buffer: BufferId, len: u32, more: bool) {
+        let Some(conn) = self.conns.entry(owner) else {
+            self.ring.release(buffer);
+            return;
+        };
+        if conn.relay.drops_input() {
+            self.ring.release(buffer);
+            self.act(owner, |conn| conn.relay.on_dropped(len));
+            return;
+        }
+        self.answer.clear();
+        let who = &self.backends[conn.backend as usize].post.personality;
+        let bytes = self.ring.bytes(buffer, 0..len);
+        let answer = conn.service.on_bytes(who, bytes, more, &mut self.answer);
+        let piece = match answer {
+            Answer::Same => Some(Piece { buffer, range: 0..len, rest: Vec::new(), owned: true }),
+            Answer::Written | Answer::WrittenAndLast => self.pack_answer(buffer),
+        };
+        self.act(owner, |conn| conn.relay.on_answer(piece, answer == Answer::WrittenAndLast, more));
+    }
+
+    /// Puts the written answer into the buffer that its question came in.
+    fn pack_answer(&mut self, buffer: BufferId) -> Option<Piece> {
+        if self.answer.is_empty() {
+            self.ring.release(buffer);
+            return None;
+        }
+        let memory = self.ring.bytes_mut(buffer);
+        let fits = memory.len().min(self.answer.len());
+        memory[..fits].copy_from_slice(&self.answer[..fits]);
+        let len = u32::try_from(fits).expect("a buffer's size is a u32");
+        let rest = self.answer[fits..].to_vec();
+        Some(Piece { buffer, range: 0..len, rest, owned: true })
+    }
+
+    fn greeting_owed(&mut self, owner: Owner) -> Option<Piece> {
+        let conn = self.conns.entry(owner).filter(|conn| conn.service.owes_greeting_at_end())?;
+        let backend = &self.backends[conn.backend as usize];
+        let len = u32::try_from(backend.post.personality.greeting.len()).ok()?;
+        Some(Piece { buffer: backend.greeting, range: 0..len, rest: Vec::new(), owned: false })
+    }
+
+    fn on_send(&mut self, owner: Owner, outcome: Outcome) {
+        match outcome {
+            Outcome::Done(sent) => self.act(owner, |conn| conn.relay.on_sent(sent)),
+            _ => self.act(owner, |conn| conn.relay.on_failed(Op::Send)),
+        }
+    }
+
+    /// Gives each waiting receive one of the buffers that came back.
+    fn feed_starved(&mut self) {
+        let fed = self.starved.len().min(usize::from(self.ring.buffers_free()));
+        for owner in self.starved.drain(..fed).collect::<Vec<_>>() {
+            self.act(owner, |conn| conn.relay.on_buffer_free());
+        }
+    }
+
+    fn on_time(&mut self) {
+        self.log.flush(self.now);
+        while let Some(&(at, owner)) = self.lingering.front()
+            && at <= self.now
+        {
+            self.lingering.pop_front();
+            self.act(owner, |conn| conn.relay.on_linger_over());
+        }
+    }
+
+    /// Hands an event to the connection, if it still is the one, and does what it says.
+    fn act(&mut self, owner: Owner, event: impl FnOnce(&mut Conn) -> Actions) {
+        let Some(conn) = self.conns.entry(owner) else { return };
+        let actions = event(conn);
+        let ring = &mut self.ring;
+        actions.release.into_iter().flatten().for_each(|buffer| ring.release(buffer));
+        if let Some((buffer, range)) = actions.send {
+            if actions.refill {
+                conn.relay.refill(ring.bytes_mut(buffer));
+            }
+            ring.send(&conn.socket, buffer, range, owner);
+        }
+        if let Some(readiness) = actions.receive {
+            ring.recv(&conn.socket, readiness, owner);
+        }
+        if actions.finish_writing {
+            // ENOTCONN: the peer has reset the connection, which the receive will tell.
+            let _ = uring::finish_writing(&conn.socket);
+            self.lingering.push_back((self.now + LINGER, owner));
+        }
+        if let Some(op) = actions.cancel {
+            ring.cancel(Token { op, owner });
+        }
+        if actions.close {
+            self.close(owner);
+        }
+    }
+
+    fn close(&mut self, owner: Owner) {
+        if let Some(Conn { socket, .. }) = self.conns.remove(owner) {
+            self.ring.close(socket);
+            self.backends.iter_mut().for_each(|backend| backend.accepts.on_closed());
+        }
+    }
+}
+
+impl Backend {
+    fn new(post: Post, ring: &mut Ring) -> Self {
+        let greeting = ring.take_reserved().expect("one buffer is reserved for each backend");
+        let text = post.personality.greeting.as_bytes();
+        ring.bytes_mut(greeting)[..text.len()].copy_from_slice(text);
+        Self { post, accepts: Accepts::default(), greeting }
+    }
+}
+
+fn describe(name: &str, socket: &OwnedFd) -> String {
+    match uring::peer_address(socket) {
+        Some(peer) => format!("[{name}] Connection from {}", python_address(peer)),
+        None => format!("[{name}] Connection from a client that is gone already"),
+    }
+}
+
+/// Connections hold buffers only while an answer is on its way, so this bounds answers in flight
+/// and not connections; 16 MiB of address space at the ring's default of 16 KiB each.
+const BUFFERS: u16 = 1024;
+/// Each completion queues at most two operations, so a turn's fit the ring's 1024 entries.
+const COMPLETIONS_PER_TURN: usize = 448;
+/// A client that was told the end has this long to end too.
+const LINGER: Duration = Duration::from_secs(2);

@@ -1,0 +1,219 @@
+//! The whole behaviour of a session: every event in every state.
+
+use super::*;
+
+/// Every event in every state, but for `Opened`, which a session gives its relays itself. What is
+/// not listed for a state must not be caused by anything: it is counted, and the session stays as
+/// it was.
+#[test]
+fn every_event_in_every_state() {
+    let states = [
+        ("connecting", connecting()),
+        ("receiving, receiving", relaying([], [])),
+        ("sending, receiving", relaying([RECEIVED], [])),
+        ("starved, receiving", relaying([relay::Event::NoBuffer], [])),
+        ("finished, receiving", relaying([relay::Event::EndOfStream], [])),
+        ("finished, sending", relaying([relay::Event::EndOfStream], [RECEIVED])),
+        ("finished, starved", relaying([relay::Event::EndOfStream], [relay::Event::NoBuffer])),
+        ("closing, connect in flight", cut(connecting())),
+        ("closing, receive and receive in flight", cut(relaying([], []))),
+        ("closing, send and receive in flight", cut(relaying([RECEIVED], []))),
+        ("closing, starved, receive in flight", cut(relaying([relay::Event::NoBuffer], []))),
+        (
+            "closing, finished, send in flight",
+            cut(relaying([relay::Event::EndOfStream], [RECEIVED])),
+        ),
+    ];
+    let mut table = String::new();
+    for (name, session) in states {
+        table += &format!("{name}\n");
+        for (event, at, event_name) in events() {
+            let answer = answer(&session, event, at);
+            if answer != "count" {
+                table += &format!("  {event_name:<16}{answer}\n");
+            }
+        }
+    }
+    assert_eq!(table, TABLE, "\n{table}");
+}
+
+const TABLE: &str = "\
+connecting
+  connected       timer in 60s, recv c>b, recv b>c
+  failed, another timer in 3s, connect 2
+  failed, nobody  free SC backend-unreachable
+  timer, early    timer in 2s
+  timer, due      cancel connect
+  cut             cancel connect
+receiving, receiving
+  timer, early    timer in 59s
+  timer, due      cancel recv c>b, cancel recv b>c
+  cut             cancel recv c>b, cancel recv b>c
+  c>b received    send c>b 0..100
+  c>b end         fin c>b, timer in 10s
+  c>b recv failed cancel recv b>c
+  c>b no buffer   await c>b
+  b>c received    send b>c 0..100
+  b>c end         fin b>c, timer in 10s
+  b>c recv failed cancel recv c>b
+  b>c no buffer   await b>c
+sending, receiving
+  timer, early    timer in 59s
+  timer, due      cancel send c>b, cancel recv b>c
+  cut             cancel send c>b, cancel recv b>c
+  c>b sent all    release, recv c>b
+  c>b sent part   send c>b 40..100
+  c>b send failed release, cancel recv b>c
+  b>c received    send b>c 0..100
+  b>c end         fin b>c, timer in 10s
+  b>c recv failed cancel send c>b
+  b>c no buffer   await b>c
+starved, receiving
+  timer, early    timer in 59s
+  timer, due      cancel recv b>c
+  cut             cancel recv b>c
+  c>b buffer free recv c>b
+  b>c received    send b>c 0..100
+  b>c end         fin b>c, timer in 10s
+  b>c recv failed free SD backend-gone with reset
+  b>c no buffer   await b>c
+finished, receiving
+  timer, early    timer in 9s
+  timer, due      cancel recv b>c
+  cut             cancel recv b>c
+  b>c received    send b>c 0..100
+  b>c end         free -- finished
+  b>c recv failed free SD backend-gone with reset
+  b>c no buffer   await b>c
+finished, sending
+  timer, early    timer in 9s
+  timer, due      cancel send b>c
+  cut             cancel send b>c
+  b>c sent all    release, recv b>c
+  b>c sent part   send b>c 40..100
+  b>c send failed release, free CD client-gone with reset
+finished, starved
+  timer, early    timer in 9s
+  timer, due      free hD half-closed-timeout with reset
+  cut             free KD cut with reset
+  b>c buffer free recv b>c
+closing, connect in flight
+  connected       free KD cut with reset
+  failed, another free KD cut with reset
+  failed, nobody  free KD cut with reset
+  timer, early    nothing
+  timer, due      nothing
+  cut             nothing
+  c>b buffer free nothing
+  b>c buffer free nothing
+closing, receive and receive in flight
+  timer, early    nothing
+  timer, due      nothing
+  cut             nothing
+  c>b received    release
+  c>b end         nothing
+  c>b recv failed nothing
+  c>b no buffer   nothing
+  b>c received    release
+  b>c end         nothing
+  b>c recv failed nothing
+  b>c no buffer   nothing
+closing, send and receive in flight
+  timer, early    nothing
+  timer, due      nothing
+  cut             nothing
+  c>b sent all    release
+  c>b sent part   release
+  c>b send failed release
+  b>c received    release
+  b>c end         nothing
+  b>c recv failed nothing
+  b>c no buffer   nothing
+closing, starved, receive in flight
+  timer, early    nothing
+  timer, due      nothing
+  cut             nothing
+  c>b buffer free nothing
+  b>c received    release, free KD cut with reset
+  b>c end         free KD cut with reset
+  b>c recv failed free KD cut with reset
+  b>c no buffer   free KD cut with reset
+closing, finished, send in flight
+  timer, early    nothing
+  timer, due      nothing
+  cut             nothing
+  c>b buffer free nothing
+  b>c sent all    release, free KD cut with reset
+  b>c sent part   release, free KD cut with reset
+  b>c send failed release, free KD cut with reset
+";
+
+/// Every event; timers come once before and once after every deadline.
+fn events() -> Vec<(Event, Moment, String)> {
+    let mut events = vec![
+        (Event::Connected, NOW, "connected".to_owned()),
+        (Event::ConnectFailed { next: Some(SECOND) }, NOW, "failed, another".to_owned()),
+        (Event::ConnectFailed { next: None }, NOW, "failed, nobody".to_owned()),
+        (Event::TimerFired, NOW + Duration::from_secs(1), "timer, early".to_owned()),
+        (Event::TimerFired, NOW + Duration::from_secs(3600), "timer, due".to_owned()),
+        (Event::Cut, NOW, "cut".to_owned()),
+    ];
+    for direction in Direction::BOTH {
+        for (event, name) in [
+            (RECEIVED, "received"),
+            (relay::Event::EndOfStream, "end"),
+            (relay::Event::RecvFailed, "recv failed"),
+            (relay::Event::NoBuffer, "no buffer"),
+            (relay::Event::BufferFree, "buffer free"),
+            (SENT_ALL, "sent all"),
+            (SENT_PART, "sent part"),
+            (relay::Event::SendFailed, "send failed"),
+        ] {
+            let name = format!("{} {name}", arrow(direction));
+            events.push((Event::Relay(direction, event), NOW, name));
+        }
+    }
+    events
+}
+
+/// What `session` wants after `event`, in words; nothing changes where it only counts.
+fn answer(session: &Session, event: Event, at: Moment) -> String {
+    let mut after = session.clone();
+    let actions = after.on(event, at, &DEADLINES);
+    if actions.contains(&Action::CountUnexpected) {
+        assert_eq!(format!("{after:?}"), format!("{session:?}"), "changed by {event:?}");
+        // A buffer that comes with what nobody asked for is not lost.
+        let brings = matches!(event, Event::Relay(_, relay::Event::Received(_)));
+        assert_eq!(actions.contains(&Action::Release(HELD.buffer)), brings, "{event:?}");
+        return "count".to_owned();
+    }
+    let words: Vec<String> = actions.iter().map(|action| word(action, at)).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+fn word(action: &Action, now: Moment) -> String {
+    match *action {
+        Action::Connect(candidate) => format!("connect {}", candidate.backend.0),
+        Action::CancelConnect => "cancel connect".to_owned(),
+        Action::Recv { direction, .. } => format!("recv {}", arrow(direction)),
+        Action::Send { direction, held: Held { start, end, .. } } => {
+            format!("send {} {start}..{end}", arrow(direction))
+        }
+        Action::AwaitBuffer(direction) => format!("await {}", arrow(direction)),
+        Action::FinishWriting(direction) => format!("fin {}", arrow(direction)),
+        Action::Cancel(direction, InFlight::Recv) => format!("cancel recv {}", arrow(direction)),
+        Action::Cancel(direction, InFlight::Send) => format!("cancel send {}", arrow(direction)),
+        Action::Release(_) => "release".to_owned(),
+        Action::ArmTimer(deadline) => format!("timer in {:?}", deadline.since(now)),
+        Action::Free { reason, reset: false } => format!("free {}", reason.label()),
+        Action::Free { reason, reset: true } => format!("free {} with reset", reason.label()),
+        Action::CountUnexpected => "count".to_owned(),
+    }
+}
+
+fn arrow(direction: Direction) -> &'static str {
+    match direction {
+        ClientToBackend => "c>b",
+        BackendToClient => "b>c",
+    }
+}

@@ -1,0 +1,132 @@
+//! `evenkeel demo`: three backends, the balancer and parallel clients in one process, so that the
+//! first command shows the whole of it.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser;
+use loadgen::load::{LoadError, Plan, Report, Workload};
+use loadgen::serve::{Backend, Mode, ServeError, Serving};
+use nix::sys::signal::SigSet;
+
+use crate::balancer::{Balancer, StartError};
+use crate::cli::{Cli, Demo};
+use crate::config::{Config, ConfigError};
+use crate::core::BackendId;
+use crate::core::balance::Pool;
+
+/// Why there was nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The backends did not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// This host does not fit the settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The balancer did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The clients got no answer.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Standard output is closed, or no thread can be had.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs everything, prints what happened, and says what to try next.
+///
+/// # Errors
+/// A [`DemoError`] that names the cause.
+pub fn run(demo: &Demo, signals: SigSet) -> Result<(), DemoError> {
+    let backends = start_backends()?;
+    let balancer = start_balancer(&backends)?;
+    let mut out = io::stdout().lock();
+    introduce(&mut out, &backends, &balancer, demo)?;
+    let report = put_load(&balancer, demo, signals)?;
+    show(&mut out, &report, &balancer)?;
+    balancer.stopper().stop();
+    balancer.join()?;
+    backends.stop();
+    Ok(())
+}
+
+fn start_backends() -> Result<Serving, ServeError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let backend =
+        |name: &&str| Backend { name: Some((*name).to_owned()), address, mode: Mode::Hello };
+    loadgen::serve::start(NAMES.iter().map(backend).collect(), NonZeroUsize::MIN)
+}
+
+/// The balancer as `evenkeel --host 127.0.0.1 --port 0 --backends …` would start it.
+fn start_balancer(backends: &Serving) -> Result<Balancer, DemoError> {
+    let addresses: Vec<String> = backends.addresses().iter().map(ToString::to_string).collect();
+    let backends = addresses.join(",");
+    let words = ["evenkeel", "--host", "127.0.0.1", "--port", "0", "--backends", &backends];
+    let cli = Cli::parse_from(words);
+    Ok(Balancer::start(&Config::resolve(&cli.serve)?)?)
+}
+
+fn put_load(balancer: &Balancer, demo: &Demo, signals: SigSet) -> Result<Report, DemoError> {
+    let plan = Plan {
+        connections: demo.connections,
+        duration: demo.duration,
+        ..Plan::new(balancer.address(), Workload::Ping)
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        // The clients stop, and what they saw until then is shown.
+        if signals.wait().is_ok() {
+            stopped.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(loadgen::load::run(&plan, |_| {}, &stop)?)
+}
+
+fn introduce(
+    out: &mut impl Write,
+    backends: &Serving,
+    balancer: &Balancer,
+    demo: &Demo,
+) -> io::Result<()> {
+    writeln!(out, "evenkeel demo: three backends, the balancer and {} clients", demo.connections)?;
+    for (name, address) in NAMES.iter().zip(backends.addresses()) {
+        writeln!(out, "  backend   {name} on {address}")?;
+    }
+    let shards = balancer.shared().counters.len();
+    writeln!(out, "  balancer  on {}, {shards} shards, auto", balancer.address())?;
+    let duration = humantime::format_duration(demo.duration);
+    writeln!(
+        out,
+        "  clients   {} connections, 64 B requests, for {duration} ...\n",
+        demo.connections
+    )?;
+    out.flush()
+}
+
+fn show(out: &mut impl Write, report: &Report, balancer: &Balancer) -> io::Result<()> {
+    write!(out, "{}", report.to_text())?;
+    let shared = balancer.shared();
+    let connections: Vec<String> = (0..shared.backends())
+        .map(|id| {
+            let (connected, failed) = shared.backend(BackendId(id)).connected_and_failed();
+            format!("{} {connected} ({failed} failed)", NAMES[usize::from(id)])
+        })
+        .collect();
+    writeln!(out, "balancer's connections  {}", connections.join("  "))?;
+    writeln!(out, "\nClients, backends and balancer shared this machine's CPUs. Try next:")?;
+    writeln!(
+        out,
+        "  cargo run --release -p loadgen -- serve --name B1 --port 8881 --name B2 --port 8882"
+    )?;
+    writeln!(out, "  cargo run --release -- --backends 127.0.0.1:8881,127.0.0.1:8882")?;
+    writeln!(out, "  cargo run --release -p loadgen -- ping 127.0.0.1:8080 -c 64 -d 5s")?;
+    out.flush()
+}
+
+const NAMES: [&str; 3] = ["B1", "B2", "B3"];

@@ -1,0 +1,406 @@
+//! The seeded stand-in for the kernel: holds what is in flight, decides when and how each
+//! operation ends, and panics when the shard does what would be a fault with a real kernel.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uring::{Errno, Op, Owner, Token};
+
+use crate::core::BufferId;
+use crate::core::moment::Moment;
+use crate::core::relay::Held;
+use crate::shard::driver::{Completion, Driver, Outcome};
+use crate::shard::shared::Shared;
+
+use super::buffers::Buffers;
+use super::faults::Fault;
+use super::ledger::Ledger;
+use super::outcomes::{OUTCOMES, kind_and_value};
+use super::plan::{Answer, Plan};
+use super::tcp::End;
+use super::world::World;
+
+mod perform;
+
+/// The kernel of one run, and the world behind it.
+#[derive(Debug)]
+pub(super) struct SimDriver {
+    pub(super) world: World,
+    pub(super) ledger: Ledger,
+    pub(super) buffers: Buffers,
+    shared: Arc<Shared>,
+    in_flight: Vec<InFlight>,
+    /// Done, and not yet told. Per socket they are told in the order in which they were done.
+    ready: Vec<Ready>,
+    /// What the last wait told; the shard may cancel it, not having looked yet.
+    told: Vec<Token>,
+    late_ns_max: u64,
+    tick_ns_max: u64,
+    told_to_stop_at: Option<u64>,
+    /// Since when an accept would fail again for want of descriptors, as far as the shard knows.
+    exhausted_since: Option<u64>,
+    /// Whether a socket was closed since the last accept, so that there is a descriptor again.
+    closed_since: bool,
+    pub(super) turns: u64,
+    /// Turns in a row that brought nothing while time stood still.
+    fruitless_turns: u64,
+    /// Completions told, by kind, as in [`OUTCOMES`].
+    pub(super) outcomes: [u64; OUTCOMES.len()],
+    /// Of everything that was told, and when: equal runs have equal digests.
+    pub(super) digest: u64,
+    /// Prints every operation and completion.
+    verbose: bool,
+}
+
+/// The balancer's end of a connection.
+#[derive(Debug)]
+pub(in crate::shard) struct SimSocket {
+    pub(super) link: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    token: Token,
+    what: What,
+    not_before: u64,
+    cancelled: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Accept,
+    Connect {
+        link: usize,
+        answer: Answer,
+    },
+    Recv {
+        link: usize,
+        /// Looks for a buffer at once, even if there is nothing to read.
+        eager: bool,
+    },
+    Send {
+        link: usize,
+        held: Held,
+    },
+}
+
+#[derive(Debug)]
+struct Ready {
+    what: Option<What>,
+    cancelled: bool,
+    completion: Completion<SimSocket>,
+}
+
+impl What {
+    fn link(self) -> Option<usize> {
+        match self {
+            Self::Accept => None,
+            Self::Connect { link, .. } | Self::Recv { link, .. } | Self::Send { link, .. } => {
+                Some(link)
+            }
+        }
+    }
+}
+
+impl SimDriver {
+    pub(super) fn new(plan: &Plan, shared: Arc<Shared>, rng: fastrand::Rng, verbose: bool) -> Self {
+        Self {
+            world: World::new(plan, rng),
+            ledger: Ledger::default(),
+            buffers: Buffers::new(plan.buffers, plan.buffer_size),
+            shared,
+            in_flight: Vec::new(),
+            ready: Vec::new(),
+            told: Vec::new(),
+            late_ns_max: plan.late_ns_max,
+            tick_ns_max: plan.tick_ns_max,
+            told_to_stop_at: None,
+            exhausted_since: None,
+            closed_since: false,
+            turns: 0,
+            fruitless_turns: 0,
+            outcomes: [0; OUTCOMES.len()],
+            digest: 0,
+            verbose,
+        }
+    }
+
+    /// Whether the shard has asked for nothing that is not answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.is_empty() && self.ready.is_empty()
+    }
+
+    /// How long it took to stop, of which the longest delay of an operation is no fault of the
+    /// shard's.
+    pub(super) fn stopped_after_ns(&self) -> u64 {
+        let asked_at = self.told_to_stop_at.expect("every run is stopped");
+        (self.world.now - asked_at).saturating_sub(2 * self.late_ns_max)
+    }
+
+    fn start(&mut self, token: Token, what: What) {
+        if self.verbose {
+            eprintln!("{:>15} start {:?} {:?} {what:?}", self.world.now, token.op, token.owner);
+        }
+        let twice = self.pending().any(|(other, _)| other == token);
+        assert!(!twice, "{token:?} is in flight already");
+        let same_way = self.pending().find(|(other, other_what)| {
+            other.op == token.op && what.link().is_some() && other_what.link() == what.link()
+        });
+        assert!(same_way.is_none(), "{what:?} while {same_way:?} is in flight");
+        let not_before = self.world.now + self.delay();
+        self.in_flight.push(InFlight { token, what, not_before, cancelled: false });
+    }
+
+    /// What the shard waits for, done or not.
+    fn pending(&self) -> impl Iterator<Item = (Token, What)> {
+        let ready =
+            self.ready.iter().filter_map(|ready| Some((ready.completion.token, ready.what?)));
+        self.in_flight.iter().map(|op| (op.token, op.what)).chain(ready)
+    }
+
+    fn strike(&mut self, fault: Fault) -> bool {
+        self.world.faults.strike(fault, &mut self.world.rng)
+    }
+
+    fn delay(&mut self) -> u64 {
+        if self.strike(Fault::Late) { self.world.rng.u64(..self.late_ns_max) } else { 0 }
+    }
+
+    // Telling -----------------------------------------------------------------------------------
+
+    /// Tells some of what is done, in an order that differs between sockets and not within one.
+    fn tell(&mut self, out: &mut Vec<Completion<SimSocket>>) {
+        let most = self.ready.len().min(out.capacity() - out.len());
+        self.told.clear();
+        let count =
+            if self.strike(Fault::HeldBack) { self.world.rng.usize(1..=most) } else { most };
+        for _ in 0..count {
+            let any = self.world.rng.usize(..self.ready.len());
+            let link = self.ready[any].what.and_then(What::link);
+            let first = self
+                .ready
+                .iter()
+                .position(|ready| link.is_some() && ready.what.and_then(What::link) == link);
+            let ready = self.ready.remove(first.unwrap_or(any));
+            self.note(&ready);
+            self.told.push(ready.completion.token);
+            out.push(ready.completion);
+        }
+    }
+
+    fn note(&mut self, ready: &Ready) {
+        let Completion { token, outcome } = &ready.completion;
+        if self.verbose {
+            eprintln!("{:>15} {:?} {:?} {outcome:?}", self.world.now, token.op, token.owner);
+        }
+        if let Some(What::Send { held, .. }) = ready.what {
+            self.buffers.end_send(held);
+        }
+        let failed = matches!(outcome, Outcome::Failed(_)) && !ready.cancelled;
+        match ready.what {
+            Some(What::Recv { link, .. } | What::Send { link, .. }) => {
+                let starved = matches!(outcome, Outcome::NoBuffer);
+                self.ledger.on_told(&self.world, link, token.op, failed, starved);
+            }
+            Some(What::Accept) => {
+                if let Outcome::Failed(errno) = outcome
+                    && EXHAUSTED.contains(errno)
+                {
+                    self.exhausted_since.get_or_insert(self.world.now);
+                }
+            }
+            Some(What::Connect { .. }) | None => {}
+        }
+        let (kind, value) = kind_and_value(token.op, outcome);
+        self.outcomes[kind] += 1;
+        for part in [token.pack(), kind as u64, value, self.world.now] {
+            self.digest = (self.digest ^ part).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+        }
+    }
+
+    /// The next moment at which something can happen by itself.
+    fn next_at(&self) -> Option<u64> {
+        let late = self.in_flight.iter().map(|op| op.not_before);
+        late.filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
+    }
+
+    fn only_accepts(&self) -> bool {
+        self.pending().all(|(token, _)| token.op == Op::Accept)
+    }
+
+    fn watch_for_a_spin(&mut self, since: u64, told: usize) {
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "livelock: {TURNS_MAX} turns");
+        let fruitless = told == 0 && since == self.world.now;
+        self.fruitless_turns = if fruitless { self.fruitless_turns + 1 } else { 0 };
+        assert!(self.fruitless_turns < FRUITLESS_TURNS_MAX, "spin: nothing happens, over and over");
+    }
+}
+
+impl Driver for SimDriver {
+    type Socket = SimSocket;
+
+    fn now(&mut self) -> Moment {
+        Moment::from_ns(self.world.now)
+    }
+
+    fn accept(&mut self, owner: Owner) {
+        let excused = std::mem::take(&mut self.closed_since);
+        if let Some(since) = self.exhausted_since.take().filter(|_| !excused) {
+            let pause_ns = self.world.now - since;
+            assert!(pause_ns >= PAUSE_NS_MIN, "accepting goes on {pause_ns} ns after it failed");
+        }
+        self.start(Token { op: Op::Accept, owner }, What::Accept);
+    }
+
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<SimSocket, Errno> {
+        self.ledger.on_attempt(owner, address);
+        if self.strike(Fault::ConnectImpossible) {
+            let errnos = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL];
+            return Err(errnos[self.world.rng.usize(..errnos.len())]);
+        }
+        let (link, mut answer) = self.world.dial(address);
+        if self.strike(Fault::ConnectRefused) {
+            answer = Answer::Refuse;
+        }
+        if self.strike(Fault::ConnectLost) {
+            answer = Answer::Lose;
+        }
+        self.ledger.on_connect(owner, link);
+        self.start(Token { op: Op::Connect, owner }, What::Connect { link, answer });
+        Ok(SimSocket { link })
+    }
+
+    fn recv(&mut self, socket: &SimSocket, ready: bool, owner: Owner) {
+        self.ledger.on_recv(&mut self.world, owner, socket.link);
+        self.start(Token { op: Op::Recv, owner }, What::Recv { link: socket.link, eager: ready });
+    }
+
+    fn send(&mut self, socket: &mut SimSocket, held: Held, owner: Owner) {
+        let has_finished = self.world.links[socket.link].conn.has_finished(End::Balancer);
+        assert!(!has_finished, "send after finish_writing on {socket:?}");
+        self.buffers.begin_send(held);
+        self.start(Token { op: Op::Send, owner }, What::Send { link: socket.link, held });
+    }
+
+    fn cancel(&mut self, target: Token) {
+        if self.verbose {
+            eprintln!("{:>15} cancel {:?} {:?}", self.world.now, target.op, target.owner);
+        }
+        let pending = self.pending().find(|(token, _)| *token == target);
+        let Some((_, what)) = pending else {
+            assert!(
+                self.told.contains(&target),
+                "{target:?} is cancelled, and was never asked for"
+            );
+            return;
+        };
+        if let Some(link) = what.link() {
+            self.ledger.on_ending(&self.world, link);
+        }
+        let delay = self.delay();
+        for op in self.in_flight.iter_mut().filter(|op| op.token == target && !op.cancelled) {
+            (op.cancelled, op.not_before) = (true, self.world.now + delay);
+        }
+        for ready in self.ready.iter_mut().filter(|ready| ready.completion.token == target) {
+            ready.cancelled = true;
+        }
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        self.buffers.release(buffer);
+    }
+
+    fn buffers_free(&self) -> usize {
+        self.buffers.free()
+    }
+
+    fn finish_writing(&mut self, socket: &SimSocket) {
+        let sending = self
+            .pending()
+            .find(|(token, what)| token.op == Op::Send && what.link() == Some(socket.link));
+        assert!(sending.is_none(), "finish_writing on {socket:?} overtakes {sending:?}");
+        self.world.links[socket.link].conn.finish(End::Balancer);
+    }
+
+    fn close(&mut self, socket: SimSocket, reset: bool) {
+        if self.verbose {
+            eprintln!("{:>15} close {socket:?} reset {reset}", self.world.now);
+        }
+        let pending = self.pending().find(|(_, what)| what.link() == Some(socket.link));
+        assert!(pending.is_none(), "{socket:?} is closed while {pending:?} is in flight");
+        self.closed_since = true;
+        self.ledger.on_close(&self.world, &self.shared, socket.link, reset);
+        self.world.close(socket.link, reset);
+    }
+
+    fn stop_listening(&mut self) {
+        let accepts = self.pending().any(|(token, _)| token.op == Op::Accept);
+        assert!(!accepts, "the listener is closed while accepts are in flight");
+        self.world.stop_listening();
+    }
+
+    fn peer_address(&self, _: &SimSocket) -> Option<SocketAddr> {
+        None
+    }
+
+    fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        out: &mut Vec<Completion<SimSocket>>,
+    ) -> io::Result<()> {
+        let since = self.world.now;
+        let deadline = timeout
+            .filter(|timeout| *timeout < FOR_EVER)
+            .map(|timeout| since + u64::try_from(timeout.as_nanos()).expect("less than for ever"));
+        let starving = self.buffers.free() > 0 && self.ledger.is_anybody_starved();
+        assert!(!starving || timeout == Some(Duration::ZERO), "a receive waits for a free buffer");
+        if self.shared.is_stopping() && self.told_to_stop_at.is_none() {
+            self.told_to_stop_at = Some(since);
+            let token = Token { op: Op::Poll, owner: Owner::slot(0) };
+            let completion = Completion { token, outcome: Outcome::Done(1) };
+            self.ready.push(Ready { what: None, cancelled: false, completion });
+        }
+        loop {
+            let progress = self.world.step();
+            self.execute_all();
+            if !self.ready.is_empty() {
+                self.world.now += self.world.rng.u64(..self.tick_ns_max);
+                self.tell(out);
+                break;
+            }
+            let is_over = deadline.is_some_and(|deadline| deadline <= self.world.now);
+            if is_over || self.strike(Fault::EmptyWait) {
+                break;
+            }
+            if !progress {
+                let Some(next) = deadline.into_iter().chain(self.next_at()).min() else {
+                    // Only the world knows that nobody will come any more.
+                    let is_over = self.world.clients_are_through() && self.only_accepts();
+                    assert!(is_over, "deadlock: nothing can happen, and nobody set a timer");
+                    break;
+                };
+                self.world.now = next;
+            }
+        }
+        self.watch_for_a_spin(since, out.len());
+        Ok(())
+    }
+}
+
+/// A timeout of more is none: the shard says so when it waits for nothing but the last completions.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What an accept fails with when there is no descriptor or memory for a connection (accept(2)).
+const EXHAUSTED: [Errno; 4] = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+
+/// Without a pause, an accept that finds no descriptor would spin (the connection stays queued).
+const PAUSE_NS_MIN: u64 = 10_000_000;
+
+/// Ten times what the longest of the first ten thousand runs takes.
+const TURNS_MAX: u64 = 1_000_000;
+
+/// More than any chain of empty waits, which strike with at most three in ten.
+const FRUITLESS_TURNS_MAX: u64 = 1000;

@@ -1,0 +1,280 @@
+//! The book of a run: which two connections make a session, how it ended, and whether what the two
+//! peers saw is what a balancer may show them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use uring::{Op, Owner};
+
+use crate::core::Side;
+use crate::core::session::{Deadlines, EndReason};
+use crate::shard::shared::Shared;
+
+use super::peers::Saw;
+use super::tcp::End;
+use super::world::World;
+
+/// What is known of the sessions of one run.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// By slot and generation.
+    attempts: BTreeMap<(u32, u32), Attempts>,
+    sessions: Vec<Record>,
+    /// By link.
+    session_of: BTreeMap<usize, usize>,
+    /// The shard's counters of ended sessions, as of the last close.
+    ended: [u64; EndReason::ALL.len()],
+}
+
+/// Where a session tried to connect to.
+#[derive(Debug, Default)]
+struct Attempts {
+    addresses: Vec<SocketAddr>,
+    /// The last one, if there was a socket to be had.
+    link: Option<usize>,
+}
+
+/// A session that got as far as relaying.
+#[derive(Debug)]
+struct Record {
+    client: usize,
+    backend: usize,
+    /// Whose operation failed first, unless the balancer had begun to end it.
+    first_failure: Option<Side>,
+    last_told_at: u64,
+    /// The sides from which nothing is received because there is no buffer.
+    starved: [bool; 2],
+    /// When the first operation was cancelled or the first socket closed.
+    ending_at: Option<u64>,
+    reason: Option<EndReason>,
+    /// How the sockets of client and backend were closed.
+    closed_with_reset: [Option<bool>; 2],
+}
+
+impl Ledger {
+    /// The shard asks for a connection.
+    pub(super) fn on_attempt(&mut self, owner: Owner, address: &SocketAddr) {
+        let attempts = self.attempts.entry((owner.slot, owner.generation)).or_default();
+        assert!(!attempts.addresses.contains(address), "{owner:?} tries {address} twice");
+        attempts.addresses.push(*address);
+    }
+
+    /// There is a socket for what [`Ledger::on_attempt`] announced.
+    pub(super) fn on_connect(&mut self, owner: Owner, link: usize) {
+        let attempts = self.attempts.get_mut(&(owner.slot, owner.generation));
+        attempts.expect("announced just now").link = Some(link);
+    }
+
+    /// The first receives tell which connections belong together.
+    pub(super) fn on_recv(&mut self, world: &mut World, owner: Owner, link: usize) {
+        let attempts = self.attempts.get(&(owner.slot, owner.generation));
+        let connected = attempts.and_then(|attempts| attempts.link);
+        let backend = connected.unwrap_or_else(|| panic!("{owner:?} receives, unconnected"));
+        let side = world.links[link].side;
+        if let Some(&session) = self.session_of.get(&link) {
+            self.sessions[session].starved[side as usize] = false;
+        }
+        if side == Side::Backend {
+            assert_eq!(link, backend, "{owner:?} receives from another session's backend");
+            return;
+        }
+        let partner = *world.links[link].partner.get_or_insert(backend);
+        assert_eq!(partner, backend, "{owner:?} receives from another session's client");
+        if self.session_of.contains_key(&link) {
+            return;
+        }
+        self.session_of.insert(link, self.sessions.len());
+        self.session_of.insert(backend, self.sessions.len());
+        world.links[backend].partner = Some(link);
+        self.sessions.push(Record {
+            client: link,
+            backend,
+            first_failure: None,
+            last_told_at: world.now,
+            starved: [false; 2],
+            ending_at: None,
+            reason: None,
+            closed_with_reset: [None; 2],
+        });
+    }
+
+    /// An operation on `link` has been answered.
+    pub(super) fn on_told(
+        &mut self,
+        world: &World,
+        link: usize,
+        op: Op,
+        failed: bool,
+        starved: bool,
+    ) {
+        let side = world.links[link].side;
+        let record = &mut self.sessions[self.session_of[&link]];
+        if record.ending_at.is_none() {
+            record.last_told_at = world.now;
+            if op == Op::Recv {
+                record.starved[side as usize] = starved;
+            }
+            if failed {
+                record.first_failure.get_or_insert(side);
+            }
+        }
+    }
+
+    /// Whether a session would receive if it knew of a free buffer.
+    pub(super) fn is_anybody_starved(&self) -> bool {
+        let is_starved =
+            |record: &Record| record.starved.contains(&true) && record.ending_at.is_none();
+        self.sessions.iter().any(is_starved)
+    }
+
+    /// The balancer gives something on `link` up.
+    pub(super) fn on_ending(&mut self, world: &World, link: usize) {
+        if let Some(&session) = self.session_of.get(&link) {
+            self.sessions[session].ending_at.get_or_insert(world.now);
+        }
+    }
+
+    pub(super) fn on_close(&mut self, world: &World, shared: &Shared, link: usize, reset: bool) {
+        let reason = self.reason_just_counted(shared);
+        self.on_ending(world, link);
+        let Some(&session) = self.session_of.get(&link) else { return };
+        let record = &mut self.sessions[session];
+        record.reason = record.reason.or(reason);
+        record.closed_with_reset[world.links[link].side as usize] = Some(reset);
+    }
+
+    /// A session is counted just before its sockets are closed, so the counters tell its reason.
+    fn reason_just_counted(&mut self, shared: &Shared) -> Option<EndReason> {
+        let mut reason = None;
+        for candidate in EndReason::ALL {
+            let count = shared.counters[0].ended[candidate as usize].value();
+            if std::mem::replace(&mut self.ended[candidate as usize], count) != count {
+                assert!(reason.replace(candidate).is_none(), "a session is counted twice");
+            }
+        }
+        reason
+    }
+
+    /// Sessions that relayed, and the bytes that peers got.
+    pub(super) fn totals(&self, world: &World) -> (u64, u64) {
+        let peers = world.links.iter().filter_map(|link| link.peer.as_ref());
+        (self.sessions.len() as u64, peers.map(|peer| peer.got()).sum())
+    }
+
+    // At the end --------------------------------------------------------------------------------
+
+    /// # Panics
+    /// When a peer saw what it should not have seen.
+    pub(super) fn check(&self, world: &World, deadlines: &Deadlines, well_behaved: bool) {
+        for (index, link) in world.links.iter().enumerate() {
+            assert!(link.conn.is_closed(End::Balancer), "the socket of link {index} was lost");
+        }
+        self.check_attempts(world);
+        for record in &self.sessions {
+            let reason = record.reason.expect("every session that relayed was counted");
+            record.check_reason(reason, deadlines, world);
+            record.check_direction(reason, record.client, record.backend, world);
+            record.check_direction(reason, record.backend, record.client, world);
+            assert!(
+                !well_behaved || reason == EndReason::Finished,
+                "both peers were well behaved, and the session ended as {reason:?}: {record:?}"
+            );
+        }
+    }
+
+    /// Nobody is sent away before every address was tried.
+    fn check_attempts(&self, world: &World) {
+        let addresses = world.addresses();
+        let tried_all = |attempts: &&Attempts| attempts.addresses.len() == addresses;
+        let tried_all = self.attempts.values().filter(tried_all).count() as u64;
+        let unreachable = self.ended[EndReason::BackendUnreachable as usize];
+        assert!(
+            unreachable <= tried_all,
+            "{unreachable} sessions reached nobody, and only {tried_all} tried all {addresses}"
+        );
+    }
+}
+
+impl Record {
+    fn check_reason(&self, reason: EndReason, deadlines: &Deadlines, world: &World) {
+        let resets = self.closed_with_reset.map(|reset| reset.expect("both sockets were closed"));
+        let quiet_ns = self.ending_at.expect("it ended") - self.last_told_at;
+        let quiet_at_least = |deadline: std::time::Duration| {
+            assert!(u128::from(quiet_ns) >= deadline.as_nanos(), "{reason:?} is early: {self:?}");
+        };
+        let finished =
+            [self.client, self.backend].map(|link| world.links[link].conn.has_finished(End::Peer));
+        let expected_resets = match reason {
+            EndReason::Finished => false,
+            EndReason::ClientGone | EndReason::BackendGone | EndReason::Cut => true,
+            EndReason::HalfClosedTimeout => {
+                assert!(finished.contains(&true), "nobody has finished: {self:?}");
+                quiet_at_least(deadlines.half_closed);
+                true
+            }
+            EndReason::IdleTimeout => {
+                quiet_at_least(deadlines.idle);
+                self.has_lost_bytes(world)
+            }
+            EndReason::BackendUnreachable => panic!("the backend was reached: {self:?}"),
+        };
+        if reason == EndReason::IdleTimeout {
+            // More resets than expected do no harm: a send may be taken after it was given up.
+            assert!(resets >= [expected_resets; 2], "bytes were lost without a reset: {self:?}");
+        } else {
+            assert_eq!(resets, [expected_resets; 2], "{self:?}");
+        }
+        if let Some(side) = self.first_failure {
+            let expected = match side {
+                Side::Client => EndReason::ClientGone,
+                Side::Backend => EndReason::BackendGone,
+            };
+            assert_eq!(reason, expected, "{self:?}");
+        }
+    }
+
+    /// Whether the balancer took bytes that it did not pass on, or knew of bytes that it did not
+    /// take.
+    fn has_lost_bytes(&self, world: &World) -> bool {
+        let lost = |from: usize, to: usize| {
+            let taken = world.links[from].conn.written_by(End::Peer).read;
+            world.links[to].conn.written_by(End::Balancer).written != taken
+        };
+        lost(self.client, self.backend)
+            || lost(self.backend, self.client)
+            || self.starved.contains(&true)
+    }
+
+    /// Compares what the peer at `to` saw with what the peer at `from` did.
+    fn check_direction(&self, reason: EndReason, from: usize, to: usize, world: &World) {
+        let source = &world.links[from].conn;
+        let sent = source.written_by(End::Peer);
+        let destination = &world.links[to].conn;
+        let passed_on = destination.written_by(End::Balancer);
+        assert!(passed_on.written <= sent.read, "bytes out of nowhere: {self:?}");
+        let Some(peer) = &world.links[to].peer else { panic!("nobody is at link {to}: {self:?}") };
+        let told = peer.left || peer.saw.is_some();
+        assert!(told, "the peer of link {to} was not told of the end: {self:?}");
+        if peer.saw == Some(Saw::Finish) && !self.is_end_without_fin(reason) {
+            assert!(source.has_finished(End::Peer), "a FIN that nobody sent: {self:?}");
+            assert_eq!(peer.got(), sent.written, "a FIN before the last byte: {self:?}");
+        }
+        if reason == EndReason::Finished {
+            assert!(source.has_finished(End::Peer), "finished without a FIN: {self:?}");
+            assert_eq!(passed_on.written, sent.written, "finished too early: {self:?}");
+            let clean = peer.left || peer.saw == Some(Saw::Finish) || peer.write_failed;
+            assert!(clean, "a reset instead of a FIN for link {to}: {self:?}");
+        }
+        // The rule of the whole: a reset goes through, unless its receiver was through itself.
+        if self.closed_with_reset == [Some(true); 2] && !peer.left {
+            let through = peer.saw == Some(Saw::Finish) && destination.has_finished(End::Peer);
+            let told = destination.was_reset(End::Peer);
+            assert!(through || told, "link {to} was not told of a reset: {self:?}");
+        }
+    }
+
+    /// An idle session may be closed cleanly although neither side has finished.
+    fn is_end_without_fin(&self, reason: EndReason) -> bool {
+        reason == EndReason::IdleTimeout && self.closed_with_reset == [Some(false); 2]
+    }
+}

@@ -1,0 +1,235 @@
+//! What one run is like: everything that is decided before it begins, drawn from its seed.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::core::balance::Algorithm;
+use crate::core::session::Deadlines;
+use crate::shard::shared::{Backend, Shared};
+
+use super::faults::Faults;
+use super::peers::{READ_MAX, Script, Then, Volume};
+
+/// One run.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// Peers write, finish and read to the end, every backend is up, deadlines are far and nobody
+    /// stops us: then every session must finish, whatever else goes wrong underneath.
+    pub(super) well_behaved: bool,
+    pub(super) faults: Faults,
+    pub(super) late_ns_max: u64,
+    pub(super) tick_ns_max: u64,
+    pub(super) started_at: u64,
+    pub(super) buffers: usize,
+    pub(super) buffer_size: usize,
+    pub(super) queue_capacity: usize,
+    pub(super) max_sessions: usize,
+    pub(super) algorithm: Algorithm,
+    pub(super) deadlines: Deadlines,
+    /// When each client comes, and what it does; the earliest first.
+    pub(super) clients: Vec<(u64, Script)>,
+    pub(super) backends: Vec<Vec<Address>>,
+    pub(super) stop: Stop,
+}
+
+/// One address of a backend.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) at: SocketAddr,
+    /// How it answers until when; afterwards as the last one.
+    pub(super) phases: Vec<(u64, Answer)>,
+}
+
+/// How an address answers a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Accept,
+    Refuse,
+    /// It never answers.
+    Lose,
+}
+
+/// When the shard is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// When every session has ended by itself.
+    AfterTheLastSession,
+    /// When every client is through, whatever the backends still do.
+    AfterTheLastClient,
+    /// In the middle.
+    At(u64),
+}
+
+impl Plan {
+    pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
+        let well_behaved = rng.u8(..4) == 0;
+        let started_at = rng.u64(..1_000_000_000_000);
+        let faults = Faults::draw(rng);
+        Self {
+            well_behaved,
+            faults: if well_behaved { faults.without_the_visible() } else { faults },
+            late_ns_max: 1 << rng.u32(10..34),
+            tick_ns_max: 1 << rng.u32(1..24),
+            started_at,
+            buffers: *pick(rng, &[1, 2, 3, 4, 8, 16, 32]),
+            buffer_size: if rng.u8(..8) == 0 { rng.usize(65..=4096) } else { rng.usize(1..=64) },
+            queue_capacity: 1 << rng.u32(0..12),
+            max_sessions: if rng.u8(..3) == 0 { rng.usize(1..=5) } else { rng.usize(6..=100) },
+            algorithm: *pick(
+                rng,
+                &[
+                    Algorithm::Auto,
+                    Algorithm::RoundRobin,
+                    Algorithm::LeastConnections,
+                    Algorithm::Random,
+                ],
+            ),
+            deadlines: deadlines(well_behaved, rng),
+            clients: clients(well_behaved, started_at, rng),
+            backends: backends(well_behaved, started_at, rng),
+            stop: stop(well_behaved, started_at, rng),
+        }
+    }
+
+    /// What the shards of this run have in common.
+    pub(super) fn shared(&self) -> Shared {
+        let backends = self.backends.iter().enumerate().map(|(index, addresses)| {
+            let addresses = addresses.iter().map(|address| address.at).collect();
+            Backend::new(format!("backend-{index}"), addresses)
+        });
+        Shared::new(backends.collect(), self.algorithm, self.deadlines, 1)
+    }
+}
+
+impl Address {
+    /// How it answers now.
+    pub(super) fn answer(&self, now: u64) -> Answer {
+        let phase = self.phases.iter().find(|(until, _)| now < *until).or(self.phases.last());
+        phase.map_or(Answer::Accept, |&(_, answer)| answer)
+    }
+}
+
+fn deadlines(well_behaved: bool, rng: &mut fastrand::Rng) -> Deadlines {
+    let mut draw = |shortest: u32, longest: u32| {
+        Duration::from_millis((1 << rng.u32(shortest..=longest)) + rng.u64(..3))
+    };
+    if well_behaved {
+        let hour = Duration::from_secs(3600);
+        return Deadlines { connect: hour, idle: hour, half_closed: hour };
+    }
+    Deadlines { connect: draw(0, 12), idle: draw(3, 16), half_closed: draw(3, 16) }
+}
+
+fn clients(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<(u64, Script)> {
+    let count = rng.usize(..=30);
+    let window_ns = 1 << rng.u32(10..34);
+    let mut clients: Vec<(u64, Script)> = (0..count)
+        .map(|_| {
+            let at = started_at + rng.u64(..window_ns);
+            let volume = Volume::Fixed(volume(rng));
+            (at, if well_behaved { Script::tame(volume, rng) } else { Script::draw(volume, rng) })
+        })
+        .collect();
+    clients.sort_by_key(|&(at, _)| at);
+    clients
+}
+
+fn backends(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<Vec<Address>> {
+    let count = rng.u8(1..=5);
+    let mut backends = Vec::new();
+    for index in 0..count {
+        let addresses = if rng.u8(..3) == 0 { 2 } else { 1 };
+        // At most one of two addresses works, so that the other has to be tried.
+        let refusing = rng.u8(..2);
+        let address = |number: u8| {
+            let at = SocketAddr::from((Ipv4Addr::new(10, 0, index, number), 80));
+            let refuses = addresses == 2 && number == refusing;
+            let phases = match (refuses, well_behaved) {
+                (true, _) => vec![(u64::MAX, Answer::Refuse)],
+                (false, true) => vec![(u64::MAX, Answer::Accept)],
+                (false, false) => phases(started_at, rng),
+            };
+            Address { at, phases }
+        };
+        backends.push((0..addresses).map(address).collect());
+    }
+    backends
+}
+
+fn phases(started_at: u64, rng: &mut fastrand::Rng) -> Vec<(u64, Answer)> {
+    let mut until = started_at;
+    let count = if rng.bool() { 1 } else { rng.usize(2..6) };
+    (0..count)
+        .map(|_| {
+            until += rng.u64(..1 << 32);
+            let answers = [Answer::Accept, Answer::Accept, Answer::Accept, Answer::Refuse];
+            (until, if rng.u8(..8) == 0 { Answer::Lose } else { *pick(rng, &answers) })
+        })
+        .collect()
+}
+
+fn stop(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Stop {
+    match rng.u8(..4) {
+        0 if !well_behaved => {
+            let within_ns = 1 << rng.u32(10..34);
+            Stop::At(started_at + rng.u64(..within_ns))
+        }
+        1 if !well_behaved => Stop::AfterTheLastClient,
+        _ => Stop::AfterTheLastSession,
+    }
+}
+
+impl Script {
+    /// Any behaviour.
+    pub(super) fn draw(volume: Volume, rng: &mut fastrand::Rng) -> Self {
+        let mut script = Self::tame(volume, rng);
+        script.then = match rng.u8(..8) {
+            0 => Then::Close,
+            1 => Then::Reset,
+            2 => Then::Wait,
+            _ => Then::HalfClose,
+        };
+        if rng.u8(..8) == 0 {
+            script.reset_after_read = Some(rng.u64(1..200));
+        }
+        if rng.u8(..8) == 0 {
+            // So long that to the balancer it is for ever.
+            script.stall = Some((rng.u64(..100), 200_000_000_000));
+        }
+        script
+    }
+
+    /// Writes, finishes, reads to the end.
+    pub(super) fn tame(volume: Volume, rng: &mut fastrand::Rng) -> Self {
+        let pause_ns_max = 1 << rng.u32(..26);
+        Self {
+            volume,
+            then: Then::HalfClose,
+            write_chunk: rng.usize(1..=256),
+            write_pause_ns: rng.u64(..pause_ns_max),
+            read_chunk: rng.usize(1..=READ_MAX),
+            read_pause_ns: rng.u64(..pause_ns_max),
+            stall: (rng.u8(..4) == 0).then(|| (rng.u64(..300), rng.u64(..1 << 31))),
+            reset_after_read: None,
+        }
+    }
+
+    /// What a backend does on a new connection.
+    pub(super) fn of_backend(well_behaved: bool, rng: &mut fastrand::Rng) -> Self {
+        let volume = if rng.bool() { Volume::Echo } else { Volume::Fixed(volume(rng)) };
+        if well_behaved { Self::tame(volume, rng) } else { Self::draw(volume, rng) }
+    }
+}
+
+/// Nothing, a little, or many buffers full.
+fn volume(rng: &mut fastrand::Rng) -> u64 {
+    match rng.u8(..8) {
+        0 => 0,
+        1 => rng.u64(..3000),
+        _ => rng.u64(..300),
+    }
+}
+
+fn pick<'a, T>(rng: &mut fastrand::Rng, from: &'a [T]) -> &'a T {
+    &from[rng.usize(..from.len())]
+}

@@ -1,0 +1,158 @@
+//! Everything outside the balancer: time, connections, the listener's queue, clients that come,
+//! backends that answer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use crate::core::Side;
+
+use super::faults::Faults;
+use super::peers::{Peer, Script};
+use super::plan::{Address, Answer, Plan};
+use super::tcp::{Conn, End};
+
+/// The world of one run.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) now: u64,
+    pub(super) rng: fastrand::Rng,
+    pub(super) faults: Faults,
+    pub(super) links: Vec<Link>,
+    /// Established, and not yet accepted.
+    pub(super) backlog: VecDeque<usize>,
+    listening: bool,
+    /// Who is still to come; the next one last.
+    arrivals: Vec<(u64, Script)>,
+    addresses: Vec<Address>,
+    well_behaved: bool,
+    queue_capacity: usize,
+    /// Indices of links whose peer is not through.
+    live: Vec<usize>,
+}
+
+/// One connection of the balancer with the peer at its other end.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) side: Side,
+    pub(super) conn: Conn,
+    /// Nobody before a connect is answered.
+    pub(super) peer: Option<Peer>,
+    /// The other link of the same session, once it relays.
+    pub(super) partner: Option<usize>,
+}
+
+impl World {
+    pub(super) fn new(plan: &Plan, rng: fastrand::Rng) -> Self {
+        Self {
+            now: plan.started_at,
+            rng,
+            faults: plan.faults.clone(),
+            links: Vec::new(),
+            backlog: VecDeque::new(),
+            listening: true,
+            arrivals: plan.clients.iter().rev().cloned().collect(),
+            addresses: plan.backends.iter().flatten().cloned().collect(),
+            well_behaved: plan.well_behaved,
+            queue_capacity: plan.queue_capacity,
+            live: Vec::new(),
+        }
+    }
+
+    /// Lets everybody do what can be done now; whether that was anything.
+    pub(super) fn step(&mut self) -> bool {
+        let mut progress = false;
+        while self.arrivals.last().is_some_and(|&(at, _)| at <= self.now) {
+            let (_, script) = self.arrivals.pop().expect("looked at above");
+            self.arrive(script);
+            progress = true;
+        }
+        let Self { links, rng, now, live, .. } = self;
+        live.retain(|&index| {
+            let Link { conn, peer, partner, .. } = &mut links[index];
+            let Some(peer) = peer else { return false };
+            progress |= peer.step(conn, index, *partner, *now, rng);
+            !peer.is_gone()
+        });
+        progress
+    }
+
+    fn arrive(&mut self, script: Script) {
+        // Nobody listens: the client is refused, and that is all it sees.
+        if self.listening {
+            let link = self.link(Side::Client);
+            self.meet(link, script);
+            self.backlog.push_back(link);
+        }
+    }
+
+    fn link(&mut self, side: Side) -> usize {
+        let conn = Conn::new(self.queue_capacity);
+        self.links.push(Link { side, conn, peer: None, partner: None });
+        self.links.len() - 1
+    }
+
+    fn meet(&mut self, link: usize, script: Script) {
+        self.links[link].peer = Some(Peer::new(script, self.now));
+        self.live.push(link);
+    }
+
+    /// How many addresses there are to connect to.
+    pub(super) fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// A socket of the balancer that is to be connected to `address`, and how that will be answered.
+    pub(super) fn dial(&mut self, address: &SocketAddr) -> (usize, Answer) {
+        let known = self.addresses.iter().find(|known| known.at == *address);
+        let answer = known.expect("only configured addresses").answer(self.now);
+        (self.link(Side::Backend), answer)
+    }
+
+    /// The backend at the other end of `link` accepts it.
+    pub(super) fn answer(&mut self, link: usize) {
+        let script = Script::of_backend(self.well_behaved, &mut self.rng);
+        self.meet(link, script);
+    }
+
+    /// The balancer closes its end of `link`.
+    pub(super) fn close(&mut self, link: usize, reset: bool) {
+        self.links[link].conn.close(End::Balancer, reset, &mut self.rng);
+    }
+
+    /// Closes the listener, which resets who waits in its queue.
+    pub(super) fn stop_listening(&mut self) {
+        self.listening = false;
+        while let Some(link) = self.backlog.pop_front() {
+            self.close(link, true);
+        }
+    }
+
+    /// Whether every client has come and gone.
+    pub(super) fn clients_are_through(&self) -> bool {
+        let is_client = |&&link: &&usize| self.links[link].side == Side::Client;
+        self.arrivals.is_empty() && self.live.iter().find(is_client).is_none()
+    }
+
+    /// When something happens out there although the balancer does nothing.
+    pub(super) fn next_at(&self) -> Option<u64> {
+        let arrival = self.arrivals.last().map(|&(at, _)| at);
+        let peers = self.live.iter().filter_map(|&link| self.links[link].peer.as_ref());
+        peers.filter_map(|peer| peer.next_at(self.now)).chain(arrival).min()
+    }
+
+    /// After the balancer has gone: lets everybody find that out.
+    ///
+    /// # Panics
+    /// When somebody waits for ever.
+    pub(super) fn run_out(&mut self) {
+        self.arrivals.clear();
+        while !self.live.is_empty() {
+            if !self.step() && !self.live.is_empty() {
+                let peers = &self.live;
+                self.now = self.next_at().unwrap_or_else(|| {
+                    panic!("peers {peers:?} were never told that their connection ended")
+                });
+            }
+        }
+    }
+}
