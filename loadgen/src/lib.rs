@@ -4,6 +4,26 @@
 //! Everything runs on the rings of the [`uring`] crate, one ring a thread. [`serve`] starts
 //! backends inside this process, [`load`] puts load on a target and returns a [`load::Report`],
 //! [`client`] is the client for people. What is typed on a command line is the binary's business.
+//!
+//! ```
+//! use std::num::{NonZeroU64, NonZeroUsize};
+//! use std::sync::atomic::AtomicBool;
+//! use loadgen::load::{self, Plan, Workload};
+//! use loadgen::serve::{self, Backend, Mode};
+//!
+//! let address = "127.0.0.1:0".parse()?;
+//! let backend = Backend { name: Some("B1".to_owned()), address, mode: Mode::Hello };
+//! let serving = serve::start(vec![backend], NonZeroUsize::MIN)?;
+//! let plan = Plan {
+//!     requests: NonZeroU64::new(1000),
+//!     ..Plan::new(serving.addresses()[0], Workload::Ping)
+//! };
+//! let report = load::run(&plan, |_progress| {}, &AtomicBool::new(false))?;
+//! assert_eq!(report.backends["B1"], 1000);
+//! println!("{}", report.latency_text());
+//! serving.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

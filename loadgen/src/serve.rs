@@ -70,6 +70,9 @@ impl Default for Settings {
 /// Why backends could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// A name that would not fit a line or a header.
+    #[error("a backend's name has 1 to {NAME_BYTES_MAX} bytes and no control characters: {0:?}")]
+    Name(String),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -206,6 +209,9 @@ struct Listening {
 
 impl Listening {
     fn open(backend: Backend, threads: usize) -> Result<Self, ServeError> {
+        if let Some(name) = backend.name.as_ref().filter(|name| !is_usable(name)) {
+            return Err(ServeError::Name(name.clone()));
+        }
         let shared = threads > 1;
         let mut how = Listen { address: backend.address, backlog: BACKLOG, shared };
         let first = uring::listen(&how)?;
@@ -232,5 +238,11 @@ fn shares(listening: Vec<Listening>, threads: usize) -> Vec<Vec<Post>> {
     shares
 }
 
+fn is_usable(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control)
+}
+
+/// A greeting must fit a buffer, and a reader's patience.
+const NAME_BYTES_MAX: usize = 255;
 /// The kernel cuts it to `net.core.somaxconn`; a full backlog costs the client a second.
 const BACKLOG: u16 = 65_535;

@@ -6,6 +6,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 
 use common::{Served, ask_and_finish, connect, expect, run, text};
 use nix::sys::signal::Signal;
@@ -113,7 +114,7 @@ fn bytes_may_come_one_at_a_time() {
         stream.read_exact(&mut back).unwrap();
         assert_eq!(back[0], *byte);
     }
-    let served = common::Served::start(&["--mode", "http", "--name", "B1", "-p", "0"], 1);
+    let served = Served::start(&["--mode", "http", "--name", "B1", "-p", "0"], 1);
     let mut stream = served.connect(0);
     for byte in b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n" {
         stream.write_all(&[*byte]).unwrap();
@@ -190,6 +191,26 @@ fn many_connections_at_once_are_all_served() {
     for stream in &mut streams {
         expect(stream, "Hello from B1\n");
     }
+}
+
+#[test]
+fn without_descriptors_clients_wait_and_are_served_later() {
+    let shell =
+        format!("ulimit -n 40; exec {} serve --name B1 --port 0", env!("CARGO_BIN_EXE_loadgen"));
+    let served = Served::spawn(Command::new("sh").args(["-c", &shell]), 1);
+    let mut streams: Vec<TcpStream> = (0..60).map(|_| served.connect(0)).collect();
+    let mut last = streams.split_off(50);
+    streams.iter_mut().take(10).for_each(expect_served);
+    drop(streams);
+    last.iter_mut().for_each(expect_served);
+}
+
+#[test]
+fn a_long_message_without_a_newline_is_answered() {
+    let served = served("hello");
+    let mut stream = served.connect(0);
+    stream.write_all(&[b'x'; 100_000]).unwrap();
+    expect(&mut stream, "Hello from B1");
 }
 
 #[test]

@@ -129,8 +129,8 @@ impl Relay {
         matches!(self.state, State::Finished)
     }
 
-    /// Whether the source has probably said something that is not delivered: it was received, or it
-    /// waits for a buffer.
+    /// Whether the source has said something that is not delivered, or perhaps has: without a buffer
+    /// the kernel does not look.
     #[must_use]
     pub const fn holds_bytes(&self) -> bool {
         matches!(self.state, State::Sending(_) | State::Starved)
@@ -178,13 +178,11 @@ impl Relay {
         }
     }
 
-    /// The session closes: starts nothing more, and says what is left to be cancelled.
-    pub fn stop(&mut self) -> Option<InFlight> {
-        let in_flight = self.in_flight();
-        if in_flight.is_none() && self.state != State::Finished {
+    /// The session closes: what is in flight will end, and nothing follows it.
+    pub fn stop(&mut self) {
+        if matches!(self.state, State::Unopened | State::Starved) {
             self.state = State::Stopped;
         }
-        in_flight
     }
 
     /// One event while the session closes: the end of what was in flight, whatever it is.

@@ -15,7 +15,7 @@
 //!
 //! What is intended ([`Session`]'s state) and what the kernel holds (`connecting`, and what the two
 //! relays have in flight) are two facts. Closing has three steps: start nothing new and cancel what
-//! is in flight; wait for the last of it; free.
+//! is in flight, again if need be; wait for the last of it; free.
 
 use std::time::Duration;
 
@@ -96,6 +96,9 @@ pub enum Event {
         /// Where to go instead.
         next: Option<Candidate>,
     },
+    /// The connect could not be started because this host is short of something; it will be tried
+    /// again.
+    ConnectDeferred,
     /// Something happened in one direction.
     Relay(Direction, relay::Event),
     /// The timer of this session fired.
@@ -139,14 +142,16 @@ pub enum Action {
     Free {
         /// Why it ended.
         reason: EndReason,
-        /// Whether the sides must see a reset, because what they got is not the whole.
-        reset: bool,
+        /// Whether the client must see a reset, because what it got is not the whole.
+        reset_client: bool,
+        /// The same for the backend.
+        reset_backend: bool,
     },
     /// The kernel answered what was not asked: count it.
     CountUnexpected,
 }
 
-/// What one event leads to: at most a buffer, both cancels and the freed slot.
+/// What one event leads to: at most a released buffer, two cancels and a timer.
 pub type Actions = ArrayVec<Action, 4>;
 
 /// The pair.
@@ -214,9 +219,10 @@ impl Session {
         match event {
             Event::Connected => self.on_connected(now, deadlines),
             Event::ConnectFailed { next } => self.on_connect_failed(next, now, deadlines),
+            Event::ConnectDeferred => self.on_connect_deferred(now),
             Event::Relay(direction, event) => self.on_relay(direction, event, now, deadlines),
             Event::TimerFired => self.on_timer(now, deadlines),
-            Event::Cut => self.close(EndReason::Cut, true),
+            Event::Cut => self.close(EndReason::Cut, true, now),
         }
     }
 
@@ -266,11 +272,37 @@ impl Session {
                 self.connecting = true;
                 actions([Action::ArmTimer(*deadline), Action::Connect(next)])
             }
-            (State::Connecting { .. }, None) => self.close(EndReason::BackendUnreachable, false),
+            (State::Connecting { .. }, None) => {
+                self.close(EndReason::BackendUnreachable, false, now)
+            }
             (State::Relaying { .. }, _) => {
                 unreachable!("a relaying session has no connect in flight")
             }
             (State::Closing { .. }, _) => self.free_if_idle(),
+        }
+    }
+
+    /// No backend's fault, so none is given up; the client waits until the connect deadline.
+    fn on_connect_deferred(&mut self, now: Moment) -> Actions {
+        if !std::mem::replace(&mut self.connecting, false) {
+            return actions([Action::CountUnexpected]);
+        }
+        match self.state {
+            State::Connecting { deadline, .. } => {
+                actions([Action::ArmTimer(deadline.min(now + CONNECT_AGAIN_AFTER))])
+            }
+            State::Relaying { .. } => unreachable!("a relaying session has no connect in flight"),
+            State::Closing { .. } => self.free_if_idle(),
+        }
+    }
+
+    fn connect_again(&mut self, now: Moment) -> Actions {
+        match self.state {
+            State::Connecting { candidate, deadline, .. } if now < deadline => {
+                self.connecting = true;
+                actions([Action::ArmTimer(deadline), Action::Connect(candidate)])
+            }
+            _ => self.close(EndReason::BackendUnreachable, false, now),
         }
     }
 
@@ -286,7 +318,10 @@ impl Session {
         }
         match self.relays[direction as usize].on(event) {
             Ok(step) => {
-                self.last_progress = now;
+                // A direction that gets a buffer, or none, has moved no byte.
+                if !matches!(event, relay::Event::NoBuffer | relay::Event::BufferFree) {
+                    self.last_progress = now;
+                }
                 self.take(step, direction, now, deadlines)
             }
             Err(unexpected) => uncaused(unexpected),
@@ -308,16 +343,16 @@ impl Session {
             }
             Step::AwaitBuffer => actions([Action::AwaitBuffer(direction)]),
             Step::Finish if self.relays.iter().all(Relay::is_finished) => {
-                self.close(EndReason::Finished, false)
+                self.close(EndReason::Finished, false, now)
             }
             Step::Finish => actions([
                 Action::FinishWriting(direction),
                 Action::ArmTimer(now + deadlines.half_closed),
             ]),
-            Step::SourceGone => self.close(gone(direction.source()), true),
+            Step::SourceGone => self.close(gone(direction.source()), true, now),
             Step::DestinationGone(buffer) => {
                 let mut actions = actions([Action::Release(buffer)]);
-                actions.extend(self.close(gone(direction.destination()), true));
+                actions.extend(self.close(gone(direction.destination()), true, now));
                 actions
             }
         }
@@ -325,19 +360,19 @@ impl Session {
 
     fn on_timer(&mut self, now: Moment, deadlines: &Deadlines) -> Actions {
         match self.state {
+            State::Connecting { .. } if !self.connecting => self.connect_again(now),
             // Deadlines move later at every byte; the timer is moved only here.
             _ if self.deadline(deadlines).is_some_and(|deadline| now < deadline) => {
                 self.deadline(deadlines).map(Action::ArmTimer).into_iter().collect()
             }
             // Its completion comes as `ConnectFailed`.
-            State::Connecting { .. } if self.connecting => actions([Action::CancelConnect]),
-            State::Connecting { .. } | State::Closing { .. } => Actions::new(),
+            State::Connecting { .. } | State::Closing { .. } => self.cancel_in_flight(now),
             State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
-                self.close(EndReason::HalfClosedTimeout, true)
+                self.close(EndReason::HalfClosedTimeout, true, now)
             }
             State::Relaying { .. } => {
                 let reset = self.relays.iter().any(Relay::holds_bytes);
-                self.close(EndReason::IdleTimeout, reset)
+                self.close(EndReason::IdleTimeout, reset, now)
             }
         }
     }
@@ -355,20 +390,29 @@ impl Session {
     }
 
     /// Starts nothing more, asks for the end of what is in flight, frees if that is nothing.
-    fn close(&mut self, reason: EndReason, reset: bool) -> Actions {
+    fn close(&mut self, reason: EndReason, reset: bool, now: Moment) -> Actions {
         if matches!(self.state, State::Closing { .. }) {
             return Actions::new();
         }
         self.state = State::Closing { backend: self.backend(), reason, reset };
+        self.relays.iter_mut().for_each(Relay::stop);
+        let freed = self.free_if_idle();
+        if freed.is_empty() { self.cancel_in_flight(now) } else { freed }
+    }
+
+    /// Asks for the end of everything in flight, and again after a while: a cancel that meets an
+    /// operation just as it is tried again finds nothing to cancel, and the operation may then wait
+    /// once more.
+    fn cancel_in_flight(&self, now: Moment) -> Actions {
         let mut actions = Actions::new();
         if self.connecting {
             actions.push(Action::CancelConnect);
         }
         for direction in Direction::BOTH {
-            let in_flight = self.relays[direction as usize].stop();
+            let in_flight = self.relays[direction as usize].in_flight();
             actions.extend(in_flight.map(|what| Action::Cancel(direction, what)));
         }
-        actions.extend(self.free_if_idle());
+        actions.push(Action::ArmTimer(now + CANCEL_AGAIN_AFTER));
         actions
     }
 
@@ -376,7 +420,8 @@ impl Session {
     fn wind_up(&mut self, direction: Direction, event: relay::Event) -> Actions {
         match self.relays[direction as usize].wind_up(event) {
             Ok(buffer) => {
-                // A receive that was cancelled too late met bytes, which nobody will get.
+                // A receive that was cancelled too late met bytes, or perhaps did: a buffer is taken
+                // before the socket is looked at. Nobody will get them.
                 let meets_bytes =
                     matches!(event, relay::Event::Received(_) | relay::Event::NoBuffer);
                 if let State::Closing { reset, .. } = &mut self.state {
@@ -397,7 +442,15 @@ impl Session {
         let idle = !self.connecting && self.relays.iter().all(|relay| relay.in_flight().is_none());
         match self.state {
             State::Closing { reason, reset, .. } if idle => {
-                actions([Action::Free { reason, reset }])
+                // Who has been told the end has, or will get from the kernel, all there was; a
+                // reset would take back what is still on its way.
+                let cut_short =
+                    |direction: Direction| !self.relays[direction as usize].is_finished();
+                actions([Action::Free {
+                    reason,
+                    reset_client: reset && cut_short(Direction::BackendToClient),
+                    reset_backend: reset && cut_short(Direction::ClientToBackend),
+                }])
             }
             State::Closing { .. } | State::Connecting { .. } | State::Relaying { .. } => {
                 Actions::new()
@@ -422,6 +475,12 @@ fn uncaused(unexpected: relay::Unexpected) -> Actions {
 fn actions<const N: usize>(list: [Action; N]) -> Actions {
     list.into_iter().collect()
 }
+
+/// Descriptors and memory come back when sessions end, here or in other programs.
+const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Cancelling takes microseconds; whoever has not answered after this is asked again.
+const CANCEL_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

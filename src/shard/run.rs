@@ -18,7 +18,7 @@ use crate::core::{BackendId, Candidate, Direction, Side};
 
 use super::counters::Counters;
 use super::driver::{BATCH, Completion, Driver, Outcome, direction, tag};
-use super::shared::{Backend, Shared};
+use super::shared::Shared;
 use super::slots::Slots;
 
 /// A shard over one driver.
@@ -36,7 +36,8 @@ pub struct Shard<D: Driver> {
     accepting: Accepting,
     now: Moment,
     rng: fastrand::Rng,
-    lines: LineBudget,
+    routing_lines: LineBudget,
+    warnings: LineBudget,
     completions: Vec<Completion<D::Socket>>,
 }
 
@@ -55,9 +56,10 @@ enum Accepting {
     Yes,
     /// Descriptors or memory ran out; try again then, or when a session ends.
     PausedUntil(Moment),
-    /// The program ends; what is still open then is cut.
+    /// The program ends; what is open then is cut, as often as it takes.
     Stopping {
         cut_at: Moment,
+        cuts: u32,
     },
 }
 
@@ -91,7 +93,8 @@ impl<D: Driver> Shard<D> {
             accepting: Accepting::Yes,
             now: Moment::default(),
             rng: fastrand::Rng::with_seed(seed),
-            lines: LineBudget::default(),
+            routing_lines: LineBudget::default(),
+            warnings: LineBudget::default(),
             completions: Vec::with_capacity(BATCH),
         }
     }
@@ -134,11 +137,14 @@ impl<D: Driver> Shard<D> {
     fn next_deadline(&self) -> Option<Moment> {
         let of_accepting = match self.accepting {
             Accepting::Yes => None,
-            Accepting::PausedUntil(moment) | Accepting::Stopping { cut_at: moment } => Some(moment),
+            Accepting::PausedUntil(moment) | Accepting::Stopping { cut_at: moment, .. } => {
+                Some(moment)
+            }
         };
-        // Directions that wait while buffers are free have their turn now.
-        let of_starved =
-            (!self.starved.is_empty() && self.driver.buffers_free() > 0).then_some(self.now);
+        // Buffers that directions wait for mostly come back with a completion. Should they be free
+        // without one, the wait is a short one; but never none, which could spin.
+        let waiting = !self.starved.is_empty() && self.driver.buffers_free() > 0;
+        let of_starved = waiting.then(|| self.now + STARVED_PAUSE);
         [self.timers.next_due(), of_accepting, of_starved].into_iter().flatten().min()
     }
 
@@ -147,7 +153,7 @@ impl<D: Driver> Shard<D> {
         match (op, outcome) {
             (Op::Accept, outcome) => self.on_accept(owner.slot, outcome),
             (Op::Connect, Outcome::Done(_)) => self.on_connected(owner),
-            (Op::Connect, Outcome::Failed(errno)) => self.on_connect_failed(owner, Some(errno)),
+            (Op::Connect, Outcome::Failed(errno)) => self.on_connect_failed(owner, errno),
             (Op::Recv, Outcome::Received(held)) => self.relay(owner, relay::Event::Received(held)),
             (Op::Recv, Outcome::EndOfStream) => self.relay(owner, relay::Event::EndOfStream),
             (Op::Recv, Outcome::NoBuffer) => {
@@ -220,9 +226,7 @@ impl<D: Driver> Shard<D> {
                     let socket = entry.socket(direction.destination());
                     self.driver.send(socket, held, owner.tagged(tag(direction)));
                 }
-                Action::AwaitBuffer(direction) => {
-                    self.starved.push_back(owner.tagged(tag(direction)));
-                }
+                Action::AwaitBuffer(direction) => self.await_buffer(owner, direction),
                 Action::FinishWriting(direction) => {
                     let entry = self.sessions.find(owner).expect(ALIVE);
                     self.driver.finish_writing(entry.socket(direction.destination()));
@@ -236,7 +240,9 @@ impl<D: Driver> Shard<D> {
                 }
                 Action::Release(buffer) => self.driver.release(buffer),
                 Action::ArmTimer(deadline) => self.timers.arm(owner.slot, deadline),
-                Action::Free { reason, reset } => self.free(owner, reason, reset),
+                Action::Free { reason, reset_client, reset_backend } => {
+                    self.free(owner, reason, reset_client, reset_backend);
+                }
                 Action::CountUnexpected => self.counters().unexpected_event.add(1),
             }
         }
@@ -273,17 +279,27 @@ impl<D: Driver> Shard<D> {
 
     fn on_accept_failed(&mut self, errno: Errno) {
         match errno {
-            Errno::ECANCELED => {}
-            // The connection stays in the kernel's queue: at once again would spin.
-            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM => {
-                if self.accepting == Accepting::Yes {
-                    self.counters().accept_paused.add(1);
-                    warn!(%errno, "accepting pauses for {ACCEPT_PAUSE:?}; raise `ulimit -n` or lower --max-sessions");
-                    self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
-                }
-            }
+            // Cancelled, or another accept was faster.
+            Errno::ECANCELED | Errno::EAGAIN => {}
+            errno if is_shortage(errno) => self.pause_accepting(errno),
             // The connection that failed is gone from the queue (accept(2)).
             _ => self.counters().accept_failed.add(1),
+        }
+    }
+
+    /// The connection stays in the kernel's queue: accepting again at once would spin.
+    fn pause_accepting(&mut self, errno: Errno) {
+        if self.accepting != Accepting::Yes {
+            return;
+        }
+        self.counters().accept_paused.add(1);
+        self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
+        if self.may_warn() {
+            warn!(
+                "accepting pauses for {ACCEPT_PAUSE:?}: {}; raise `ulimit -n` or lower \
+                 --max-sessions",
+                errno.desc()
+            );
         }
     }
 
@@ -323,19 +339,32 @@ impl<D: Driver> Shard<D> {
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);
                 None
             }
-            Err(errno) => Some(self.connect_failed(owner, Some(errno))?),
+            Err(errno) if is_shortage(errno) => {
+                self.pause_accepting(errno);
+                Some(Event::ConnectDeferred)
+            }
+            Err(errno) => self.connect_failed(owner, errno),
         }
     }
 
     fn on_connected(&mut self, owner: Owner) {
-        let connecting = self.sessions.find(owner).and_then(|entry| entry.session.connecting());
-        if let Some((candidate, _)) = connecting {
-            self.shared.backend(candidate.backend).note_connected(candidate);
+        let Some(entry) = self.sessions.find(owner) else {
+            return self.counters().stale_completion.add(1);
+        };
+        if let (Some((candidate, _)), Some(socket)) = (entry.session.connecting(), &entry.backend) {
+            let backend = self.shared.backend(candidate.backend);
+            let address = backend.address(candidate);
+            if backend.is_on_this_host(candidate)
+                && self.driver.is_connected_to_itself(socket, address)
+            {
+                return self.on_connect_failed(owner, Errno::ECONNREFUSED);
+            }
+            backend.note_connected(candidate);
         }
         self.drive(owner, Event::Connected);
     }
 
-    fn on_connect_failed(&mut self, owner: Owner, errno: Option<Errno>) {
+    fn on_connect_failed(&mut self, owner: Owner, errno: Errno) {
         match self.connect_failed(owner, errno) {
             Some(event) => self.drive(owner, event),
             None => self.counters().stale_completion.add(1),
@@ -343,7 +372,7 @@ impl<D: Driver> Shard<D> {
     }
 
     /// What to tell a session whose connect failed: where else it can go.
-    fn connect_failed(&mut self, owner: Owner, errno: Option<Errno>) -> Option<Event> {
+    fn connect_failed(&mut self, owner: Owner, errno: Errno) -> Option<Event> {
         let entry = self.sessions.find(owner)?;
         let Some((failed, &tried)) = entry.session.connecting() else {
             return Some(Event::ConnectFailed { next: None });
@@ -369,7 +398,7 @@ impl<D: Driver> Shard<D> {
 
     // Ending ------------------------------------------------------------------------------------
 
-    fn free(&mut self, owner: Owner, reason: EndReason, reset: bool) {
+    fn free(&mut self, owner: Owner, reason: EndReason, reset_client: bool, reset_backend: bool) {
         let entry = self.sessions.remove(owner).expect(ALIVE);
         self.timers.disarm(owner.slot);
         discharge(&self.shared, entry.charged);
@@ -378,13 +407,22 @@ impl<D: Driver> Shard<D> {
         counters.bytes_to_backends.add(entry.session.bytes(Direction::ClientToBackend));
         counters.bytes_to_clients.add(entry.session.bytes(Direction::BackendToClient));
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
-        self.driver.close(entry.client, reset);
+        self.driver.close(entry.client, reset_client);
         if let Some(backend) = entry.backend {
-            self.driver.close(backend, reset);
+            self.driver.close(backend, reset_backend);
         }
         if let Accepting::PausedUntil(_) = self.accepting {
             // Descriptors are free again.
             self.accepting = Accepting::Yes;
+        }
+    }
+
+    fn await_buffer(&mut self, owner: Owner, direction: Direction) {
+        self.starved.push_back(owner.tagged(tag(direction)));
+        // Sessions that end while they wait leave their place behind.
+        if self.starved.len() > 2 * self.sessions.len() {
+            let sessions = &mut self.sessions;
+            self.starved.retain(|&waiting| sessions.find(waiting).is_some());
         }
     }
 
@@ -401,35 +439,34 @@ impl<D: Driver> Shard<D> {
     }
 
     fn stop_if_asked(&mut self) -> Turn {
-        match self.accepting {
-            Accepting::Stopping { cut_at } => {
-                if self.accepts == 0 {
-                    self.driver.stop_listening();
-                }
-                if self.now >= cut_at {
-                    self.cut();
-                }
-                let open = !self.sessions.is_empty() || self.accepts != 0;
-                if open { Turn::Again } else { Turn::Stopped }
+        if let Accepting::Stopping { cut_at, cuts } = self.accepting {
+            if self.accepts == 0 {
+                self.driver.stop_listening();
             }
-            Accepting::Yes | Accepting::PausedUntil(_) => {
-                if self.shared.is_stopping() {
-                    self.begin_stop();
-                }
-                Turn::Again
+            if self.now >= cut_at {
+                self.accepting =
+                    Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: cuts + 1 };
+                self.cut();
             }
+            // What has not answered several cancels is left to the driver's own end.
+            let open = !self.sessions.is_empty() || self.accepts != 0;
+            return if open && cuts < MOST_CUTS { Turn::Again } else { Turn::Stopped };
         }
+        if self.shared.is_stopping() {
+            self.accepting = Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: 0 };
+            self.cancel_accepts();
+        }
+        Turn::Again
     }
 
-    fn begin_stop(&mut self) {
-        self.accepting = Accepting::Stopping { cut_at: self.now + CUT_AFTER };
+    fn cancel_accepts(&mut self) {
         for accept in (0..ACCEPTS).filter(|accept| self.accepts & (1 << accept) != 0) {
             self.driver.cancel(Token { op: Op::Accept, owner: Owner::slot(accept) });
         }
     }
 
     fn cut(&mut self) {
-        self.accepting = Accepting::Stopping { cut_at: Moment::from_ns(u64::MAX) };
+        self.cancel_accepts();
         let open: Vec<Owner> = self.sessions.owners().collect();
         if !open.is_empty() {
             info!("cutting {} open sessions", open.len());
@@ -444,61 +481,41 @@ impl<D: Driver> Shard<D> {
     }
 
     fn log_routing(&mut self, client: &D::Socket, candidate: Candidate, pick: Pick) {
-        // Who the client is costs a system call, so it is asked only for a line that is written.
-        if !self.may_log_line() {
+        if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
+        if !tracing::enabled!(tracing::Level::DEBUG) && !self.routing_lines.take(self.now) {
+            return self.counters().log_suppressed.add(1);
+        }
+        // Who the client is costs a system call, so it is asked only for a line that is written.
         let address = self.driver.peer_address(client);
         let client = address.map_or_else(|| "gone".to_owned(), |address| address.to_string());
         let backend = &self.shared.backend(candidate.backend).name;
-        let Pick { by, .. } = pick;
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            debug!("Routing client ({client}) -> {backend} ({by})");
-        } else {
-            info!("Routing client ({client}) -> {backend} ({by})");
-        }
+        info!("Routing client ({client}) -> {backend} ({})", pick.by);
     }
 
-    fn log_connect_failed(
-        &mut self,
-        failed: Candidate,
-        errno: Option<Errno>,
-        next: Option<Candidate>,
-    ) {
-        if !self.may_log_line() {
+    fn log_connect_failed(&mut self, failed: Candidate, errno: Errno, next: Option<Candidate>) {
+        if !self.may_warn() {
             return;
         }
-        let backend: &Backend = self.shared.backend(failed.backend);
+        let backend = self.shared.backend(failed.backend);
         let (name, address) = (&backend.name, backend.address(failed));
         let why = match errno {
-            Some(Errno::ECANCELED) => "no answer within the connect timeout".to_owned(),
-            Some(Errno::EADDRNOTAVAIL) => {
-                "no local port is free; widen net.ipv4.ip_local_port_range".to_owned()
-            }
-            Some(errno) => errno.desc().to_owned(),
-            None => "unknown".to_owned(),
+            Errno::ECANCELED => "no answer within the connect timeout",
+            Errno::EADDRNOTAVAIL => "no local port is free; widen net.ipv4.ip_local_port_range",
+            errno => errno.desc(),
         };
-        match next {
-            Some(next) => {
-                let next = &self.shared.backend(next.backend).name;
-                warn!("backend {name} ({address}) failed: {why}; going to {next}");
-            }
-            None => warn!(
-                "backend {name} ({address}) failed: {why}; nobody is left, closing the client"
-            ),
-        }
+        let then = match next {
+            Some(next) => format!("going to {}", self.shared.backend(next.backend).name),
+            None => "nobody is left, closing the client".to_owned(),
+        };
+        warn!("backend {name} ({address}) failed: {why}; {then}");
     }
 
-    /// Whether a line about a single connection may be written now: all at DEBUG, a few a second
-    /// at INFO.
-    fn may_log_line(&mut self) -> bool {
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            return true;
-        }
-        if !tracing::enabled!(tracing::Level::WARN) {
-            return false;
-        }
-        let allowed = self.lines.take(self.now);
+    /// Whether a warning about a single connection may be written now: a few a second, or all at
+    /// DEBUG.
+    fn may_warn(&mut self) -> bool {
+        let allowed = tracing::enabled!(tracing::Level::DEBUG) || self.warnings.take(self.now);
         if !allowed {
             self.counters().log_suppressed.add(1);
         }
@@ -513,6 +530,11 @@ impl<S> Entry<S> {
             Side::Backend => self.backend.as_mut().expect("a relay opens when both are connected"),
         }
     }
+}
+
+/// Whether this host ran out of something: descriptors, or memory for sockets.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
 }
 
 fn discharge(shared: &Shared, charged: Option<BackendId>) {
@@ -559,10 +581,14 @@ const _: () = assert!(ACCEPTS <= u64::BITS, "one bit for each");
 /// While descriptors are short, one attempt each tenth of a second costs nothing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long open sessions may go on when the program is asked to end.
+/// How long open sessions may go on when the program is asked to end, and how long a cut may take.
 const CUT_AFTER: Duration = Duration::from_secs(1);
+const MOST_CUTS: u32 = 30;
 
-/// Lines about single connections at INFO: a person can read so many.
+/// Directions that wait for a buffer look again after this, if nothing woke the shard before.
+const STARVED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Lines of one kind about single connections, unless all are asked for: a person can read so many.
 const LINES_PER_SECOND: u32 = 10;
 
 #[cfg(test)]

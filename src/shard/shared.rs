@@ -1,7 +1,7 @@
 //! The little that shards have in common: the backends with their connection counts, whose turn it
 //! is, and whether to stop. All of it is atomic and none of it is locked.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
@@ -33,10 +33,17 @@ pub struct Backend {
     /// As it was configured: `host:port`.
     pub name: String,
     /// What the name stands for; at least one.
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
     /// The address that last worked.
     preferred: AtomicU8,
     load: CachePadded<Load>,
+}
+
+#[derive(Debug)]
+struct Address {
+    socket: SocketAddr,
+    /// Only there can a connect meet itself.
+    on_this_host: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +111,7 @@ impl Backend {
     pub fn new(name: String, mut addresses: Vec<SocketAddr>) -> Self {
         assert!(!addresses.is_empty(), "a name that stands for nothing is refused before");
         addresses.truncate(MAX_ADDRESSES);
+        let addresses = addresses.into_iter().map(Address::new).collect();
         Self { name, addresses, preferred: AtomicU8::new(0), load: CachePadded::default() }
     }
 
@@ -126,13 +134,13 @@ impl Backend {
     /// Where a candidate is.
     #[must_use]
     pub fn address(&self, candidate: Candidate) -> &SocketAddr {
-        &self.addresses[usize::from(candidate.address)]
+        &self.addresses[usize::from(candidate.address)].socket
     }
 
-    /// All addresses.
+    /// Whether a candidate is on this host.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn is_on_this_host(&self, candidate: Candidate) -> bool {
+        self.addresses[usize::from(candidate.address)].on_this_host
     }
 
     /// A connection is being made.
@@ -168,6 +176,14 @@ impl Backend {
     #[must_use]
     pub fn connected_and_failed(&self) -> (u64, u64) {
         (self.load.connected.load(Ordering::Relaxed), self.load.failed.load(Ordering::Relaxed))
+    }
+}
+
+impl Address {
+    fn new(socket: SocketAddr) -> Self {
+        // Only an address of this host can be bound.
+        let on_this_host = UdpSocket::bind((socket.ip(), 0)).is_ok();
+        Self { socket, on_this_host }
     }
 }
 

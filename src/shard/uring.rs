@@ -124,6 +124,10 @@ impl Driver for UringDriver {
         self.ring.send(&socket.fd, uring::BufferId(buffer.0), start..end, owner);
     }
 
+    fn is_connected_to_itself(&self, socket: &Conn, address: &SocketAddr) -> bool {
+        uring::is_connected_to_itself(&socket.fd, address)
+    }
+
     fn cancel(&mut self, target: Token) {
         self.ring.cancel(target);
     }

@@ -36,8 +36,8 @@ pub(crate) struct Buffers {
     published: u16,
     spare: Vec<BufferId>,
     held: Vec<bool>,
-    /// Set when the kernel may still write here although the ring is gone: the mapping then stays.
-    abandoned: bool,
+    /// The kernel may still write here although the ring is gone: the mapping then stays.
+    keep_mapped: bool,
 }
 
 impl Buffers {
@@ -71,7 +71,7 @@ impl Buffers {
             published: 0,
             spare: Vec::with_capacity(buffers.into()),
             held: vec![true; usize::from(buffers)],
-            abandoned: false,
+            keep_mapped: false,
         })
     }
 
@@ -180,9 +180,9 @@ impl Buffers {
         (start, (range.end - range.start) as usize)
     }
 
-    /// The kernel could not be made to let go: never unmap.
-    pub(crate) fn abandon(&mut self) {
-        self.abandoned = true;
+    /// Whether the kernel may still write here, so that the memory must outlive this value.
+    pub(crate) fn keep_mapped(&mut self, keep: bool) {
+        self.keep_mapped = keep;
     }
 
     fn address(&self, buffer: BufferId) -> *const u8 {
@@ -195,7 +195,7 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        if self.abandoned {
+        if self.keep_mapped {
             return;
         }
         // SAFETY: this is exactly the mapping made in `map`; `Ring::drop` has waited until no

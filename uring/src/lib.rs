@@ -45,8 +45,8 @@ pub use ring::{Readiness, Ring, RingCounters};
 pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags};
 pub use socket::{
-    Listen, ListenError, check_unused, clear_nonblocking, close_with_reset, finish_writing, listen,
-    local_address, peer_address, set_nodelay, stream_socket,
+    Listen, ListenError, check_unused, close_with_reset, finish_writing, is_connected_to_itself,
+    listen, local_address, peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -23,6 +23,10 @@ use crate::{BufferId, Completion, Config, Op, Outcome, Owner, SetupError, SetupF
 /// Operations are queued by the methods named after them and start at the next
 /// [`submit_and_wait`](Self::submit_and_wait); completions arrive only there
 /// (`IORING_SETUP_DEFER_TASKRUN`). Dropping the ring cancels what is in flight and waits for it.
+///
+/// A queued operation names its file by number. A file that is closed by other means than
+/// [`Ring::close`] must have nothing queued or in flight, or the operation meets whatever file got
+/// the number next.
 pub struct Ring {
     /// Before `buffers`: the ring must be gone before the memory is.
     ring: IoUring,
@@ -173,15 +177,40 @@ impl Ring {
         self.push(entry, Op::Recv, owner);
     }
 
-    /// Sends `range` of a held buffer. The buffer must not be released before the completion. The
-    /// kernel repeats short sends itself (`MSG_WAITALL`, 5.19); the result may still be short when
-    /// the connection fails half-way.
+    /// Sends `range` of a held buffer, or as much of it as there is room for. The buffer must not be
+    /// released before the completion, or the peer may get what is received into it next.
+    ///
+    /// A failure is always told by the send that met it, so a receive which then finds the end of
+    /// the stream, because the error was told once, comes after it.
     pub fn send(&mut self, socket: &impl AsFd, buffer: BufferId, range: Range<u32>, owner: Owner) {
+        self.push_send(socket, buffer, range, 0, owner);
+    }
+
+    /// Sends the whole of `range` as [`Ring::send`] does: the kernel repeats short sends
+    /// (`MSG_WAITALL`, 5.19). The result is short when the connection fails half-way, and that
+    /// failure is then told to nobody: not for relaying, where a receive would see a clean end.
+    pub fn send_whole(
+        &mut self,
+        socket: &impl AsFd,
+        buffer: BufferId,
+        range: Range<u32>,
+        owner: Owner,
+    ) {
+        self.push_send(socket, buffer, range, libc::MSG_WAITALL, owner);
+    }
+
+    fn push_send(
+        &mut self,
+        socket: &impl AsFd,
+        buffer: BufferId,
+        range: Range<u32>,
+        flags: i32,
+        owner: Owner,
+    ) {
         let len = range.end - range.start;
         let (pointer, _) = self.buffers.span(buffer, range);
-        let entry = opcode::Send::new(raw(socket), pointer, len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build();
+        let entry =
+            opcode::Send::new(raw(socket), pointer, len).flags(libc::MSG_NOSIGNAL | flags).build();
         self.push(entry, Op::Send, owner);
     }
 
@@ -391,6 +420,8 @@ impl Ring {
 impl Drop for Ring {
     /// Cancels what is in flight and waits until the kernel has let go of the buffers.
     fn drop(&mut self) {
+        // Until the kernel has let go; also when this unwinds.
+        self.buffers.keep_mapped(true);
         self.flush();
         for _ in 0..TEARDOWN_TRIES {
             if self.in_flight == 0 {
@@ -404,9 +435,7 @@ impl Drop for Ring {
                 .register_sync_cancel(Some(timeout), CancelBuilder::any().all());
             while self.reap() > 0 {}
         }
-        if self.in_flight > 0 {
-            self.buffers.abandon();
-        }
+        self.buffers.keep_mapped(self.in_flight > 0);
         if let Some(index) = self.registered {
             unregister_ring_fd(&self.ring, index);
         }

@@ -86,7 +86,9 @@ pub enum SetupError {
         what: &'static str,
     },
     /// Memory or descriptors ran out.
-    #[error("cannot set up a ring: {0}; raise `ulimit -n` or `ulimit -l`, or use fewer shards")]
+    #[error(
+        "cannot set up a ring: {0}; raise `ulimit -n` and `ulimit -v`, or use fewer shards or buffers"
+    )]
     Resources(io::Error),
     /// The self-test of a fresh ring gave a wrong answer.
     #[error(

@@ -52,8 +52,8 @@ pub enum ListenError {
     Other(SocketAddr, io::Error),
 }
 
-/// A listening socket, non-blocking. TCP_NODELAY is set here because accepted connections inherit
-/// it (tcp(7)).
+/// A listening socket, non-blocking. TCP_NODELAY and SO_OOBINLINE are set here because accepted
+/// connections inherit them (tcp(7)); for the second see [`stream_socket`].
 ///
 /// # Errors
 /// A [`ListenError`] that names the cause and the cure.
@@ -84,6 +84,7 @@ fn bind(how: &Listen) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(how.shared)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)?;
     socket.bind(&how.address.into())?;
     Ok(socket)
 }
@@ -119,25 +120,31 @@ fn first_unprivileged_port() -> u16 {
 
 /// A socket to connect to `address` with, non-blocking.
 ///
+/// Urgent data stays in the stream (`SO_OOBINLINE`): otherwise each urgent byte would wake a waiting
+/// receive that then finds nothing, and after 128 of these the kernel hands the receive, with a
+/// buffer, to a thread that blocks (`APOLL_MAX_RETRY`, io_uring/poll.c); a few hundred clients could
+/// take all buffers of a ring that way.
+///
 /// # Errors
 /// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` without IPv6.
 pub fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     let kind = Type::STREAM.nonblocking().cloexec();
-    Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP)).map(Into::into)
+    let socket = Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP))?;
+    socket.set_out_of_band_inline(true)?;
+    Ok(socket.into())
+}
+
+/// Whether `socket` is connected to itself. A connect to a local port that nobody listens on can
+/// pick just that port as its own, and TCP then connects the two (simultaneous open, RFC 9293).
+#[must_use]
+pub fn is_connected_to_itself(socket: &impl AsFd, address: &SocketAddr) -> bool {
+    local_address(socket).is_ok_and(|own| own == *address)
 }
 
 /// Switches Nagle's algorithm off. A socket that never sends twice does not need it: the first
 /// send of a connection is never held back.
 pub fn set_nodelay(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_nodelay(true)
-}
-
-/// Makes reads and writes of `socket` wait, for programs that do one thing at a time.
-///
-/// # Errors
-/// As fcntl(2).
-pub fn clear_nonblocking(socket: &impl AsFd) -> io::Result<()> {
-    SockRef::from(socket).set_nonblocking(false)
 }
 
 /// Tells the peer that nothing more will come (`SHUT_WR`): it reads the end of the stream after

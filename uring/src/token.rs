@@ -18,7 +18,7 @@ pub enum Op {
     Cancel,
     /// `IORING_OP_CLOSE`; its completion is the ring's own business.
     Close,
-    /// `IORING_OP_NOP`, for the self-test.
+    /// `IORING_OP_NOP`: comes back at once.
     Nop,
 }
 

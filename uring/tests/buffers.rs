@@ -252,7 +252,7 @@ fn a_big_send_to_a_slow_reader_is_completed_whole() {
     socket2::SockRef::from(&here).set_send_buffer_size(16 * 1024).unwrap();
     let (buffer, sent) = (ring.take_reserved().unwrap(), pattern(5, LEN as usize));
     ring.bytes_mut(buffer).copy_from_slice(&sent);
-    ring.send(&here, buffer, 0..LEN, Owner::slot(1));
+    ring.send_whole(&here, buffer, 0..LEN, Owner::slot(1));
     assert_silent(&mut ring);
     let reader = std::thread::spawn(move || {
         let (mut got, mut chunk) = (Vec::new(), [0; 30_000]);
@@ -288,7 +288,7 @@ fn a_reset_ends_a_send_that_waits_for_room() {
     let Some(mut ring) = ring_of(&config) else { return };
     let (here, there) = tcp_pair();
     let buffer = ring.take_reserved().unwrap();
-    ring.send(&here, buffer, 0..LEN, Owner::slot(1));
+    ring.send_whole(&here, buffer, 0..LEN, Owner::slot(1));
     assert_silent(&mut ring);
     uring::close_with_reset(there.into());
     // What went out before the reset is told first, as send(2) would; then the error.

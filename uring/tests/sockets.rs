@@ -225,9 +225,26 @@ fn socket_options_are_what_their_names_say() {
     assert!(!seen.tcp_nodelay().unwrap());
     uring::set_nodelay(&socket).unwrap();
     assert!(seen.tcp_nodelay().unwrap());
-    uring::clear_nonblocking(&socket).unwrap();
-    assert!(!seen.nonblocking().unwrap());
+    assert!(seen.out_of_band_inline().unwrap());
     assert_eq!(peer_address(&socket), None, "not connected yet");
+}
+
+#[test]
+fn urgent_bytes_stay_in_the_stream_and_do_not_take_buffers() {
+    let Some(mut ring) = ring() else { return };
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    ring.accept(&listener, Owner::slot(0));
+    let client = client_of(address);
+    let Outcome::Accepted(socket) = answer(&mut ring).outcome else { panic!("a client waits") };
+    let free = ring.buffers_free();
+    // One more than the wake-ups after which the kernel would hand a receive to a thread.
+    for _ in 0..=128 {
+        ring.recv(&socket, Readiness::Empty, Owner::slot(1));
+        SockRef::from(&client).send_out_of_band(b"!").unwrap();
+        let completion = answer(&mut ring);
+        assert_eq!(received(&mut ring, &completion), b"!");
+    }
+    assert_eq!(ring.buffers_free(), free);
 }
 
 fn closes_on_exec(socket: &OwnedFd) -> bool {

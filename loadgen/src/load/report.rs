@@ -18,7 +18,8 @@ pub struct Report {
     pub plan: Plan,
     /// Requests that were answered, rightly and in time.
     pub requests: u64,
-    /// Requests that were answered after the run's end; in `latency`, and nowhere else.
+    /// Requests that were answered after the run's end, one a connection at most: in `latency`, so
+    /// that the slowest are not forgotten, and nowhere else.
     pub late: u64,
     /// What went wrong, by kind, and how often.
     pub errors: BTreeMap<String, u64>,
@@ -228,17 +229,7 @@ impl Report {
     fn requests_text(&self) -> String {
         let seconds = self.elapsed.as_secs_f64();
         let stopped = if self.stopped { " (stopped early)" } else { "" };
-        let mut text =
-            format!("{} in {seconds:.2} s: {:.0}/s{stopped}", self.requests, self.requests_per_s());
-        if self.late > 0 {
-            let late = self.late;
-            write!(
-                text,
-                "\n{late} more were answered after the end: in the latency, not in the rate"
-            )
-            .expect("a string takes every character");
-        }
-        text
+        format!("{} in {seconds:.2} s: {:.0}/s{stopped}", self.requests, self.requests_per_s())
     }
 
     fn generator_text(&self) -> String {

@@ -13,8 +13,9 @@ pub(super) struct Accepts {
 }
 
 impl Accepts {
-    /// How many accepts to arm now.
-    pub(super) fn to_arm(&mut self) -> u32 {
+    /// How many accepts to arm now; they count as armed. A pause that is over ends here.
+    pub(super) fn arm_missing(&mut self, now: Instant) -> u32 {
+        self.paused_until = self.paused_until.filter(|&until| now < until);
         let missing = if self.paused_until.is_some() { 0 } else { ARMED - self.armed };
         self.armed += missing;
         missing
@@ -24,12 +25,9 @@ impl Accepts {
     /// fail at once: arming again without a pause would spin.
     pub(super) fn on_ended(&mut self, failure: Option<Errno>, now: Instant) {
         self.armed -= 1;
-        match failure {
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => {
-                self.paused_until = Some(now + PAUSE);
-            }
-            // ECONNABORTED and the like: that client is gone, the next one is not.
-            Some(_) | None => {}
+        // After ECONNABORTED and the like that client is gone, and the next one is not.
+        if let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) = failure {
+            self.paused_until = Some(now + PAUSE);
         }
     }
 
@@ -38,9 +36,8 @@ impl Accepts {
         self.paused_until = None;
     }
 
-    /// Ends the pause if it is over; answers when to look again.
-    pub(super) fn resume(&mut self, now: Instant) -> Option<Instant> {
-        self.paused_until = self.paused_until.filter(|&until| now < until);
+    /// When the pause is over, if there is one.
+    pub(super) fn resume_at(&self) -> Option<Instant> {
         self.paused_until
     }
 }
@@ -57,11 +54,11 @@ mod tests {
     fn an_ended_accept_is_armed_again() {
         let mut accepts = Accepts::default();
         let now = Instant::now();
-        assert_eq!(accepts.to_arm(), ARMED);
-        assert_eq!(accepts.to_arm(), 0);
+        assert_eq!(accepts.arm_missing(now), ARMED);
+        assert_eq!(accepts.arm_missing(now), 0);
         accepts.on_ended(None, now);
         accepts.on_ended(Some(Errno::ECONNABORTED), now);
-        assert_eq!(accepts.to_arm(), 2);
+        assert_eq!(accepts.arm_missing(now), 2);
     }
 
     #[test]
@@ -69,15 +66,15 @@ mod tests {
         let now = Instant::now();
         for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
             let mut accepts = Accepts::default();
-            accepts.to_arm();
+            accepts.arm_missing(now);
             accepts.on_ended(Some(errno), now);
-            assert_eq!(accepts.to_arm(), 0, "{errno}");
-            assert_eq!(accepts.resume(now), Some(now + PAUSE));
+            assert_eq!(accepts.arm_missing(now), 0, "{errno}");
+            assert_eq!(accepts.resume_at(), Some(now + PAUSE));
             accepts.on_closed();
-            assert_eq!(accepts.to_arm(), 1, "{errno}");
+            assert_eq!(accepts.arm_missing(now), 1, "{errno}");
             accepts.on_ended(Some(errno), now);
-            assert_eq!(accepts.resume(now + PAUSE), None);
-            assert_eq!(accepts.to_arm(), 1, "{errno}");
+            assert_eq!(accepts.arm_missing(now + PAUSE), 1, "{errno}");
+            assert_eq!(accepts.resume_at(), None);
         }
     }
 }

@@ -9,8 +9,18 @@ use super::service::{Answer, Personality};
 /// One connection's messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hello {
-    /// A message has begun that has no end yet.
-    mid_message: bool,
+    open: Open,
+}
+
+/// The message that has begun and has no end yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Open {
+    #[default]
+    None,
+    /// It began behind a newline, so it ends with the next one.
+    Line,
+    /// It has had no newline, and the socket held more of it.
+    Chunk,
 }
 
 impl Hello {
@@ -27,18 +37,22 @@ impl Hello {
             out.extend_from_slice(who.greeting.as_bytes());
             out.push(b'\n');
         }
-        let open_end = bytes.last().is_some_and(|&byte| byte != b'\n');
-        if lines > 0 || self.mid_message || more {
-            self.mid_message = open_end;
-        } else if open_end {
-            out.extend_from_slice(who.greeting.as_bytes());
-        }
+        let ended = bytes.last().is_none_or(|&byte| byte == b'\n');
+        self.open = match (lines, self.open) {
+            (1.., _) if ended => Open::None,
+            (1.., _) | (0, Open::Line) => Open::Line,
+            (0, Open::None | Open::Chunk) if more => Open::Chunk,
+            (0, Open::None | Open::Chunk) => {
+                out.extend_from_slice(who.greeting.as_bytes());
+                Open::None
+            }
+        };
         Answer::Written
     }
 
     /// Whether a message has begun that has no end yet: the end of the stream is its end.
     pub(super) fn is_mid_message(&self) -> bool {
-        self.mid_message
+        self.open != Open::None
     }
 }
 
@@ -87,6 +101,7 @@ mod tests {
     #[test]
     fn a_chunk_that_goes_on_is_not_a_message_yet() {
         check(&[("long", true), ("er\n", false)], &["", LINE], false);
+        check(&[("long", true), ("er", true), ("est", false)], &["", "", BARE], false);
         check(&[("a\n", true)], &[LINE], false);
     }
 

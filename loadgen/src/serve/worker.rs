@@ -67,7 +67,7 @@ impl Worker {
         log_connections: bool,
     ) -> Result<Self, SetupError> {
         let reserved = u16::try_from(posts.len()).unwrap_or(u16::MAX);
-        let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 14)).next_power_of_two();
+        let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 15)).next_power_of_two();
         let mut ring = Ring::new(&Config { buffers, reserved, ..Config::default() })?;
         let backends = posts.into_iter().map(|post| Backend::new(post, &mut ring)).collect();
         ring.poll_readable(&wake, Owner::slot(0));
@@ -106,15 +106,14 @@ impl Worker {
 
     fn arm_accepts(&mut self) {
         for (index, backend) in (0..).zip(&mut self.backends) {
-            for _ in 0..backend.accepts.to_arm() {
+            for _ in 0..backend.accepts.arm_missing(self.now) {
                 self.ring.accept(&backend.post.listener, Owner::slot(index));
             }
         }
     }
 
-    fn next_deadline(&mut self) -> Option<Instant> {
-        let now = self.now;
-        let resume = self.backends.iter_mut().filter_map(|backend| backend.accepts.resume(now));
+    fn next_deadline(&self) -> Option<Instant> {
+        let resume = self.backends.iter().filter_map(|backend| backend.accepts.resume_at());
         let linger = self.lingering.front().map(|&(at, _)| at);
         resume.chain(linger).chain(self.log.flush_at()).min()
     }

@@ -42,9 +42,17 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it and waits until all its `backends` listen.
     pub(crate) fn start(arguments: &[&str], backends: usize) -> Self {
-        let mut command = loadgen(&["serve"]);
-        let mut child =
-            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(loadgen(&["serve"]).args(arguments), backends)
+    }
+
+    /// Starts `command`, which becomes a `loadgen serve`.
+    pub(crate) fn spawn(command: &mut Command, backends: usize) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut lines = Vec::new();
         for _ in 0..backends {

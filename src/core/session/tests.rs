@@ -27,7 +27,10 @@ const SENT_PART: relay::Event = relay::Event::Sent(40);
 fn the_second_end_of_stream_frees_at_once_and_without_reset() {
     let mut session = relaying([relay::Event::EndOfStream], []);
     let actions = on_relay(&mut session, BackendToClient, relay::Event::EndOfStream);
-    assert_eq!(actions, [Action::Free { reason: EndReason::Finished, reset: false }]);
+    assert_eq!(
+        actions,
+        [Action::Free { reason: EndReason::Finished, reset_client: false, reset_backend: false }]
+    );
 }
 
 #[test]
@@ -38,9 +41,9 @@ fn a_reset_of_either_side_resets_both() {
         let other = opposite(direction);
         let mut session = relaying([], []);
         let actions = on_relay(&mut session, direction, relay::Event::RecvFailed);
-        assert_eq!(actions, [Action::Cancel(other, InFlight::Recv)]);
+        assert_eq!(actions, [Action::Cancel(other, InFlight::Recv), again(NOW)]);
         let actions = on_relay(&mut session, other, relay::Event::RecvFailed);
-        assert_eq!(actions, [Action::Free { reason, reset: true }]);
+        assert_eq!(actions, [Action::Free { reason, reset_client: true, reset_backend: true }]);
     }
 }
 
@@ -49,10 +52,13 @@ fn a_send_that_fails_is_the_end_of_its_destination() {
     let mut session = relaying([RECEIVED], []);
     let actions = on_relay(&mut session, ClientToBackend, relay::Event::SendFailed);
     let cancel = Action::Cancel(BackendToClient, InFlight::Recv);
-    assert_eq!(actions, [Action::Release(HELD.buffer), cancel]);
+    assert_eq!(actions, [Action::Release(HELD.buffer), cancel, again(NOW)]);
     // After the send has reported the error, the receive finds a clean end: it must not count.
     let actions = on_relay(&mut session, BackendToClient, relay::Event::EndOfStream);
-    assert_eq!(actions, [Action::Free { reason: EndReason::BackendGone, reset: true }]);
+    assert_eq!(
+        actions,
+        [Action::Free { reason: EndReason::BackendGone, reset_client: true, reset_backend: true }]
+    );
 }
 
 #[test]
@@ -84,7 +90,7 @@ fn when_nobody_is_left_the_client_is_closed_without_reset() {
     let mut session = connecting();
     let actions = session.on(Event::ConnectFailed { next: None }, NOW, &DEADLINES);
     let reason = EndReason::BackendUnreachable;
-    assert_eq!(*actions, [Action::Free { reason, reset: false }]);
+    assert_eq!(*actions, [Action::Free { reason, reset_client: false, reset_backend: false }]);
 }
 
 #[test]
@@ -101,7 +107,8 @@ fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
 fn the_connect_deadline_gives_the_connect_up_and_waits_for_its_answer() {
     let mut session = connecting();
     let due = NOW + DEADLINES.connect;
-    assert_eq!(*session.on(Event::TimerFired, due, &DEADLINES), [Action::CancelConnect]);
+    let actions = session.on(Event::TimerFired, due, &DEADLINES);
+    assert_eq!(*actions, [Action::CancelConnect, again(due)]);
     let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, due, &DEADLINES);
     assert_eq!(actions.last(), Some(&Action::Connect(SECOND)));
 }
@@ -121,9 +128,17 @@ fn a_connect_that_succeeds_at_its_deadline_gets_a_timer_again() {
 fn a_half_closed_session_ends_with_a_reset_when_nothing_comes() {
     let mut session = relaying([relay::Event::EndOfStream], []);
     let actions = session.on(Event::TimerFired, NOW + DEADLINES.half_closed, &DEADLINES);
-    assert_eq!(*actions, [Action::Cancel(BackendToClient, InFlight::Recv)]);
+    let cancel = Action::Cancel(BackendToClient, InFlight::Recv);
+    assert_eq!(*actions, [cancel, again(NOW + DEADLINES.half_closed)]);
     let actions = on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
-    assert_eq!(actions, [Action::Free { reason: EndReason::HalfClosedTimeout, reset: true }]);
+    assert_eq!(
+        actions,
+        [Action::Free {
+            reason: EndReason::HalfClosedTimeout,
+            reset_client: true,
+            reset_backend: false
+        }]
+    );
 }
 
 #[test]
@@ -136,7 +151,7 @@ fn an_idle_session_is_reset_only_if_bytes_are_left() {
     ] {
         let mut session = relaying(first, []);
         session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
-        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, is_reset), "{first:?}");
+        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [is_reset; 2]), "{first:?}");
     }
 }
 
@@ -149,8 +164,42 @@ fn bytes_that_come_while_an_idle_session_closes_make_it_a_reset() {
         let mut session = relaying([], []);
         session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
         on_relay(&mut session, ClientToBackend, event);
-        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, is_reset), "{event:?}");
+        assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [is_reset; 2]), "{event:?}");
     }
+}
+
+/// A side that has been told the end may still be reading what came before it.
+#[test]
+fn who_has_got_everything_is_not_reset() {
+    for direction in Direction::BOTH {
+        let other = opposite(direction);
+        let mut session = relaying([], []);
+        on_relay(&mut session, direction, relay::Event::EndOfStream);
+        let actions = on_relay(&mut session, other, relay::Event::RecvFailed);
+        let Some(&Action::Free { reset_client, reset_backend, .. }) = actions.last() else {
+            panic!("nothing is in flight, and it was not freed: {actions:?}");
+        };
+        let expected = (direction != BackendToClient, direction != ClientToBackend);
+        assert_eq!((reset_client, reset_backend), expected);
+    }
+}
+
+#[test]
+fn what_has_not_answered_a_cancel_is_cancelled_again() {
+    let mut session = cut(relaying([], []));
+    let later = NOW + CANCEL_AGAIN_AFTER;
+    let cancels = Direction::BOTH.map(|direction| Action::Cancel(direction, InFlight::Recv));
+    let actions = session.on(Event::TimerFired, later, &DEADLINES);
+    assert_eq!(*actions, [cancels[0], cancels[1], again(later)]);
+}
+
+#[test]
+fn waiting_for_buffers_is_no_progress() {
+    let mut session = relaying([], []);
+    let due = NOW + DEADLINES.idle;
+    session.on(Event::Relay(ClientToBackend, relay::Event::NoBuffer), due, &DEADLINES);
+    session.on(Event::TimerFired, due, &DEADLINES);
+    assert_eq!(wind_up(&mut session).0, EndReason::IdleTimeout);
 }
 
 #[test]
@@ -159,24 +208,25 @@ fn a_cut_cancels_everything_and_frees_after_the_last_completion_only() {
     let actions = session.on(Event::Cut, NOW, &DEADLINES);
     let cancel_send = Action::Cancel(ClientToBackend, InFlight::Send);
     let cancel_recv = Action::Cancel(BackendToClient, InFlight::Recv);
-    assert_eq!(*actions, [cancel_send, cancel_recv]);
+    assert_eq!(*actions, [cancel_send, cancel_recv, again(NOW)]);
     let actions = on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
     assert_eq!(actions, [], "the send is still in flight");
     let actions = on_relay(&mut session, ClientToBackend, relay::Event::SendFailed);
-    let free = Action::Free { reason: EndReason::Cut, reset: true };
+    let free = Action::Free { reason: EndReason::Cut, reset_client: true, reset_backend: true };
     assert_eq!(actions, [Action::Release(HELD.buffer), free]);
 }
 
 #[test]
 fn a_cut_while_connecting_waits_for_the_connect() {
-    let free = Action::Free { reason: EndReason::Cut, reset: true };
+    let free = Action::Free { reason: EndReason::Cut, reset_client: true, reset_backend: true };
     for event in [
         Event::Connected,
         Event::ConnectFailed { next: None },
         Event::ConnectFailed { next: Some(SECOND) },
     ] {
         let mut session = connecting();
-        assert_eq!(*session.on(Event::Cut, NOW, &DEADLINES), [Action::CancelConnect]);
+        let actions = session.on(Event::Cut, NOW, &DEADLINES);
+        assert_eq!(*actions, [Action::CancelConnect, again(NOW)]);
         assert_eq!(*session.on(event, NOW, &DEADLINES), [free], "{event:?}");
     }
 }
@@ -195,7 +245,7 @@ fn a_completion_that_comes_while_closing_gives_its_buffer_back() {
 fn a_free_buffer_means_nothing_to_a_session_that_closes() {
     let mut session = cut(relaying([relay::Event::NoBuffer], []));
     assert_eq!(on_relay(&mut session, ClientToBackend, relay::Event::BufferFree), []);
-    assert_eq!(wind_up(&mut session), (EndReason::Cut, true));
+    assert_eq!(wind_up(&mut session), (EndReason::Cut, [true; 2]));
     // The slot is free now; a second time would free somebody else's.
     assert_eq!(on_relay(&mut session, ClientToBackend, relay::Event::BufferFree), []);
 }
@@ -205,7 +255,7 @@ fn the_first_cause_of_an_end_wins() {
     let mut session = relaying([], []);
     on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
     assert_eq!(*session.on(Event::Cut, NOW, &DEADLINES), []);
-    assert_eq!(wind_up(&mut session), (EndReason::BackendGone, true));
+    assert_eq!(wind_up(&mut session), (EndReason::BackendGone, [true; 2]));
 }
 
 #[test]
@@ -216,7 +266,7 @@ fn only_what_was_taken_by_the_destination_is_counted() {
     assert_eq!(session.bytes(BackendToClient), 0);
 }
 
-// Helpers ------------------------------------------------------------------------------------------
+// What the tests above share -----------------------------------------------------------------------
 
 fn connecting() -> Session {
     Session::open(FIRST, NOW, &DEADLINES).0
@@ -238,6 +288,11 @@ fn relaying(
     session
 }
 
+/// The timer that asks again when a cancel stays without an answer.
+fn again(now: Moment) -> Action {
+    Action::ArmTimer(now + CANCEL_AGAIN_AFTER)
+}
+
 fn cut(mut session: Session) -> Session {
     session.on(Event::Cut, NOW, &DEADLINES);
     session
@@ -247,8 +302,8 @@ fn on_relay(session: &mut Session, direction: Direction, event: relay::Event) ->
     session.on(Event::Relay(direction, event), NOW, &DEADLINES).to_vec()
 }
 
-/// Answers every cancel; how the session ended, and whether with a reset.
-fn wind_up(session: &mut Session) -> (EndReason, bool) {
+/// Answers every cancel; how the session ended, and whether client and backend see a reset.
+fn wind_up(session: &mut Session) -> (EndReason, [bool; 2]) {
     for direction in Direction::BOTH {
         let event = match session.relays[direction as usize].in_flight() {
             Some(InFlight::Recv) => relay::Event::RecvFailed,
@@ -256,8 +311,8 @@ fn wind_up(session: &mut Session) -> (EndReason, bool) {
             None => continue,
         };
         let actions = on_relay(session, direction, event);
-        if let Some(&Action::Free { reason, reset }) = actions.last() {
-            return (reason, reset);
+        if let Some(&Action::Free { reason, reset_client, reset_backend }) = actions.last() {
+            return (reason, [reset_client, reset_backend]);
         }
     }
     panic!("nothing was in flight, and it was not freed: {session:?}");

@@ -43,35 +43,35 @@ connecting
   failed, another timer in 3s, connect 2
   failed, nobody  free SC backend-unreachable
   timer, early    timer in 2s
-  timer, due      cancel connect
-  cut             cancel connect
+  timer, due      cancel connect, timer in 1s
+  cut             cancel connect, timer in 1s
 receiving, receiving
   timer, early    timer in 59s
-  timer, due      cancel recv c>b, cancel recv b>c
-  cut             cancel recv c>b, cancel recv b>c
+  timer, due      cancel recv c>b, cancel recv b>c, timer in 1s
+  cut             cancel recv c>b, cancel recv b>c, timer in 1s
   c>b received    send c>b 0..100
   c>b end         fin c>b, timer in 10s
-  c>b recv failed cancel recv b>c
+  c>b recv failed cancel recv b>c, timer in 1s
   c>b no buffer   await c>b
   b>c received    send b>c 0..100
   b>c end         fin b>c, timer in 10s
-  b>c recv failed cancel recv c>b
+  b>c recv failed cancel recv c>b, timer in 1s
   b>c no buffer   await b>c
 sending, receiving
   timer, early    timer in 59s
-  timer, due      cancel send c>b, cancel recv b>c
-  cut             cancel send c>b, cancel recv b>c
+  timer, due      cancel send c>b, cancel recv b>c, timer in 1s
+  cut             cancel send c>b, cancel recv b>c, timer in 1s
   c>b sent all    release, recv c>b
   c>b sent part   send c>b 40..100
-  c>b send failed release, cancel recv b>c
+  c>b send failed release, cancel recv b>c, timer in 1s
   b>c received    send b>c 0..100
   b>c end         fin b>c, timer in 10s
-  b>c recv failed cancel send c>b
+  b>c recv failed cancel send c>b, timer in 1s
   b>c no buffer   await b>c
 starved, receiving
   timer, early    timer in 59s
-  timer, due      cancel recv b>c
-  cut             cancel recv b>c
+  timer, due      cancel recv b>c, timer in 1s
+  cut             cancel recv b>c, timer in 1s
   c>b buffer free recv c>b
   b>c received    send b>c 0..100
   b>c end         fin b>c, timer in 10s
@@ -79,36 +79,36 @@ starved, receiving
   b>c no buffer   await b>c
 finished, receiving
   timer, early    timer in 9s
-  timer, due      cancel recv b>c
-  cut             cancel recv b>c
+  timer, due      cancel recv b>c, timer in 1s
+  cut             cancel recv b>c, timer in 1s
   b>c received    send b>c 0..100
   b>c end         free -- finished
-  b>c recv failed free SD backend-gone with reset
+  b>c recv failed free SD backend-gone with reset of the client
   b>c no buffer   await b>c
 finished, sending
   timer, early    timer in 9s
-  timer, due      cancel send b>c
-  cut             cancel send b>c
+  timer, due      cancel send b>c, timer in 1s
+  cut             cancel send b>c, timer in 1s
   b>c sent all    release, recv b>c
   b>c sent part   send b>c 40..100
-  b>c send failed release, free CD client-gone with reset
+  b>c send failed release, free CD client-gone with reset of the client
 finished, starved
   timer, early    timer in 9s
-  timer, due      free hD half-closed-timeout with reset
-  cut             free KD cut with reset
+  timer, due      free hD half-closed-timeout with reset of the client
+  cut             free KD cut with reset of the client
   b>c buffer free recv b>c
 closing, connect in flight
   connected       free KD cut with reset
   failed, another free KD cut with reset
   failed, nobody  free KD cut with reset
-  timer, early    nothing
-  timer, due      nothing
+  timer, early    cancel connect, timer in 1s
+  timer, due      cancel connect, timer in 1s
   cut             nothing
   c>b buffer free nothing
   b>c buffer free nothing
 closing, receive and receive in flight
-  timer, early    nothing
-  timer, due      nothing
+  timer, early    cancel recv c>b, cancel recv b>c, timer in 1s
+  timer, due      cancel recv c>b, cancel recv b>c, timer in 1s
   cut             nothing
   c>b received    release
   c>b end         nothing
@@ -119,8 +119,8 @@ closing, receive and receive in flight
   b>c recv failed nothing
   b>c no buffer   nothing
 closing, send and receive in flight
-  timer, early    nothing
-  timer, due      nothing
+  timer, early    cancel send c>b, cancel recv b>c, timer in 1s
+  timer, due      cancel send c>b, cancel recv b>c, timer in 1s
   cut             nothing
   c>b sent all    release
   c>b sent part   release
@@ -130,8 +130,8 @@ closing, send and receive in flight
   b>c recv failed nothing
   b>c no buffer   nothing
 closing, starved, receive in flight
-  timer, early    nothing
-  timer, due      nothing
+  timer, early    cancel recv b>c, timer in 1s
+  timer, due      cancel recv b>c, timer in 1s
   cut             nothing
   c>b buffer free nothing
   b>c received    release, free KD cut with reset
@@ -139,13 +139,13 @@ closing, starved, receive in flight
   b>c recv failed free KD cut with reset
   b>c no buffer   free KD cut with reset
 closing, finished, send in flight
-  timer, early    nothing
-  timer, due      nothing
+  timer, early    cancel send b>c, timer in 1s
+  timer, due      cancel send b>c, timer in 1s
   cut             nothing
   c>b buffer free nothing
-  b>c sent all    release, free KD cut with reset
-  b>c sent part   release, free KD cut with reset
-  b>c send failed release, free KD cut with reset
+  b>c sent all    release, free KD cut with reset of the client
+  b>c sent part   release, free KD cut with reset of the client
+  b>c send failed release, free KD cut with reset of the client
 ";
 
 /// Every event; timers come once before and once after every deadline.
@@ -205,8 +205,15 @@ fn word(action: &Action, now: Moment) -> String {
         Action::Cancel(direction, InFlight::Send) => format!("cancel send {}", arrow(direction)),
         Action::Release(_) => "release".to_owned(),
         Action::ArmTimer(deadline) => format!("timer in {:?}", deadline.since(now)),
-        Action::Free { reason, reset: false } => format!("free {}", reason.label()),
-        Action::Free { reason, reset: true } => format!("free {} with reset", reason.label()),
+        Action::Free { reason, reset_client, reset_backend } => {
+            let resets = match (reset_client, reset_backend) {
+                (false, false) => "",
+                (true, true) => " with reset",
+                (true, false) => " with reset of the client",
+                (false, true) => " with reset of the backend",
+            };
+            format!("free {}{resets}", reason.label())
+        }
         Action::CountUnexpected => "count".to_owned(),
     }
 }
