@@ -16,6 +16,8 @@ use crate::core::session::Deadlines;
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
+    /// How many more addresses the name to listen on has.
+    pub listen_unused: usize,
     /// Connections that may wait to be accepted, for each shard; the kernel's limit applied.
     pub backlog: u16,
     /// The backends, at least one.
@@ -63,6 +65,12 @@ pub enum ConfigError {
         /// What the resolver said.
         source: io::Error,
     },
+    /// Each connection would become another one, until all sessions are taken.
+    #[error(
+        "backend {0} is where evenkeel itself listens, so it would connect to itself without end; \
+         choose another --port, or leave this backend out"
+    )]
+    Itself(String),
     /// More sessions than descriptors.
     #[error(
         "--max-sessions {wanted} needs {needed} file descriptors and the limit is {limit}: \
@@ -117,9 +125,11 @@ impl Config {
     /// A [`ConfigError`] that names the cause and the cure.
     pub fn resolve(serve: &Serve) -> Result<Self, ConfigError> {
         let listen = Endpoint { host: serve.host.clone(), port: serve.port };
-        let listen = resolve("the address to listen on", &listen)?[0];
-        let backends =
+        let candidates = resolve("the address to listen on", &listen)?;
+        let (listen, listen_unused) = (candidates[0], candidates.len() - 1);
+        let backends: Vec<_> =
             serve.backends.iter().map(BackendConfig::resolve).collect::<Result<_, _>>()?;
+        refuse_itself(listen, &backends)?;
         let cpus = cpus_for(serve.shards)?;
         let nofile = uring::raise_nofile_limit().map_err(host("the file limit"))?;
         let max_sessions = max_sessions(serve.max_sessions, cpus.len(), nofile)?;
@@ -132,6 +142,7 @@ impl Config {
         };
         Ok(Self {
             listen,
+            listen_unused,
             backlog: serve.backlog.min(somaxconn()),
             backends,
             algorithm: serve.algorithm.into(),
@@ -167,6 +178,18 @@ fn resolve(what: &'static str, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, C
         return Err(failed(io::Error::other("it has no address")));
     }
     Ok(addresses)
+}
+
+fn refuse_itself(listen: SocketAddr, backends: &[BackendConfig]) -> Result<(), ConfigError> {
+    let is_itself = |address: &SocketAddr| {
+        let reached = address.ip() == listen.ip()
+            || (listen.ip().is_unspecified() && uring::is_on_this_host(address.ip()));
+        listen.port() == address.port() && reached
+    };
+    match backends.iter().find(|backend| backend.addresses.iter().any(is_itself)) {
+        Some(backend) => Err(ConfigError::Itself(backend.name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// One CPU for each shard, in turn when there are more shards than CPUs.
@@ -221,7 +244,7 @@ impl fmt::Display for Endpoint {
 
 /// Standard streams, the log, signal handling, libraries.
 const RESERVED_FDS: u64 = 64;
-/// Ring, eventfd, listener, and the accepts that are in flight when sessions are full.
+/// Ring, eventfd, listener, and as many to spare.
 const FDS_A_SHARD: u64 = 8;
 /// One to the client and one to the backend.
 const FDS_A_SESSION: u64 = 2;

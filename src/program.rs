@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
-use tracing::{info, warn};
+use tracing::info;
 use uring::RingCounters;
 
 use crate::balancer::{Balancer, StartError, Stopper};
@@ -53,7 +53,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("evenkeel: {error}");
+            complain(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -71,8 +71,13 @@ fn usage(error: &clap::Error) -> ExitCode {
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
     let said = said.collect::<Vec<_>>().join("; ");
-    eprintln!("evenkeel: {}; see `evenkeel --help`", said.trim_start_matches("error: "));
+    complain(&format!("{}; see `evenkeel --help`", said.trim_start_matches("error: ")));
     ExitCode::from(2)
+}
+
+/// To standard error, if that is open; `eprintln!` would panic if it is not.
+fn complain(what: &str) {
+    let _ = writeln!(io::stderr(), "evenkeel: {what}");
 }
 
 fn serve(serve: &Serve) -> Result<(), ProgramError> {
@@ -82,9 +87,6 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let logging = Logging::start(config.log_level);
     let balancer = Balancer::start(&config)?;
     print_settings(&config, &balancer)?;
-    if let not_yet @ [_, ..] = config.not_yet.given().as_slice() {
-        warn!("without effect in this version: {}", not_yet.join(" "));
-    }
     let shared = balancer.shared().clone();
     stop_on_signal(signals, balancer.stopper())?;
     let rings = balancer.join().map_err(ProgramError::Shard)?;
@@ -106,7 +108,7 @@ fn stop_on_signal(signals: SigSet, stopper: Stopper) -> io::Result<()> {
             stopper.stop();
         }
         if let Ok(signal) = signals.wait() {
-            eprintln!("evenkeel: {signal} again: ended at once");
+            complain(&format!("{signal} again: ended at once"));
             std::process::exit(0);
         }
     })?;
@@ -123,7 +125,12 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     let nofile = config.nofile;
     writeln!(out, "evenkeel {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id())?;
     let mut setting = |name: &str, value: String| writeln!(out, "  {name:<10} {value}");
-    setting("listener", format!("{}, backlog {} a shard", balancer.address(), config.backlog))?;
+    let unused = match config.listen_unused {
+        0 => String::new(),
+        unused => format!(", the first of {} addresses of that name", unused + 1),
+    };
+    let backlog = config.backlog;
+    setting("listener", format!("{}{unused}, backlog {backlog} a shard", balancer.address()))?;
     setting("backends", format!("{}: {}", backends.len(), backends.join(", ")))?;
     setting("algorithm", config.algorithm.to_string())?;
     setting("shards", format!("{shards}, on CPU {}", cpus.join(" ")))?;
@@ -145,6 +152,9 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
         "no checks; a connect that fails goes to the next backend at once".to_owned(),
     )?;
     setting("log level", format!("{:?}", config.log_level).to_uppercase())?;
+    if let not_yet @ [_, ..] = config.not_yet.given().as_slice() {
+        setting("no effect", format!("{} (not in this version)", not_yet.join(" ")))?;
+    }
     writeln!(out, "listening on {}", balancer.address())?;
     out.flush()
 }

@@ -1,12 +1,18 @@
 //! The client for people: one message and its answer, or a conversation line by line.
 //!
-//! It does one thing at a time on one connection, so it waits in plain reads and writes and needs
-//! no ring.
+//! While a person thinks, it listens to both sides: late bytes are shown, and a server that closes is
+//! told at once.
 
-use std::io::{self, BufRead, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+mod lines;
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use uring::SetupError;
+
+use self::lines::{Line, Lines};
+use crate::connection::{Connection, Event, OpenError};
 use crate::target::Target;
 
 /// Whether the person is asked for the next line.
@@ -29,6 +35,12 @@ pub enum ClientError {
         /// What the kernel or the resolver said.
         source: io::Error,
     },
+    /// There is no ring to connect with.
+    #[error(transparent)]
+    Ring(SetupError),
+    /// The server ended the connection when nothing was asked.
+    #[error("the server closed the connection")]
+    ServerLeft,
     /// The server ended the connection instead of answering.
     #[error("the server closed the connection without an answer")]
     ServerClosed,
@@ -53,77 +65,104 @@ pub fn send_one(target: &Target, message: &str, out: &mut impl Write) -> Result<
 /// Reads messages from `input`, one a line, and prints the answers to `out`, until `quit`, `exit`
 /// or the end of `input`. Input that ends before anything was sent sends the usual greeting.
 ///
+/// `input` must not read ahead: what it had in a buffer of its own would never be noticed.
+///
 /// # Errors
 /// A [`ClientError`] in one clear line.
 pub fn converse(
     target: &Target,
-    input: &mut impl BufRead,
+    input: &mut (impl Read + AsFd),
     out: &mut impl Write,
     prompt: Prompt,
 ) -> Result<(), ClientError> {
     let mut conversation = Conversation::open(target, out)?;
-    let talked = talk(&mut conversation, input, prompt);
+    let talked = conversation.talk(&mut Lines::new(input), prompt);
     conversation.close(talked)
-}
-
-fn talk(
-    conversation: &mut Conversation<'_, impl Write>,
-    input: &mut impl BufRead,
-    prompt: Prompt,
-) -> Result<(), ClientError> {
-    let mut said_something = false;
-    if prompt == Prompt::Shown {
-        conversation.print("One message a line; an empty line says hello, `quit` ends.\n")?;
-    }
-    loop {
-        if prompt == Prompt::Shown {
-            conversation.print("> ")?;
-        }
-        let mut line = String::new();
-        let read = input.read_line(&mut line).map_err(ClientError::Terminal)?;
-        match line.trim_end_matches(['\r', '\n']) {
-            _ if read == 0 && said_something => return Ok(()),
-            _ if read == 0 => return conversation.say(GREETING),
-            "quit" | "exit" => return Ok(()),
-            "" => conversation.say(GREETING)?,
-            message => conversation.say(message)?,
-        }
-        said_something = true;
-    }
 }
 
 /// A connection and where it is told about.
 struct Conversation<'a, W> {
-    stream: TcpStream,
+    connection: Connection,
     out: &'a mut W,
 }
 
 impl<'a, W: Write> Conversation<'a, W> {
     fn open(target: &Target, out: &'a mut W) -> Result<Self, ClientError> {
-        let text = format!("Connecting to {target}...\n");
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(ClientError::Terminal)?;
-        let connect = |source| ClientError::Connect { target: target.clone(), source };
-        Ok(Self { stream: connect_to(target).map_err(connect)?, out })
+        print(out, &format!("Connecting to {target}...\n"))?;
+        let unconnected = |source| ClientError::Connect { target: target.clone(), source };
+        let addresses = target.addresses().map_err(unconnected)?;
+        match Connection::open(&addresses, CONNECT_TIMEOUT) {
+            Ok(connection) => Ok(Self { connection, out }),
+            Err(OpenError::Ring(error)) => Err(ClientError::Ring(error)),
+            Err(OpenError::Connect(error)) => Err(unconnected(error)),
+        }
+    }
+
+    fn talk(
+        &mut self,
+        lines: &mut Lines<'_, impl Read + AsFd>,
+        prompt: Prompt,
+    ) -> Result<(), ClientError> {
+        let mut said_something = false;
+        if prompt == Prompt::Shown {
+            self.print("One message a line; an empty line says hello, `quit` ends.\n")?;
+        }
+        loop {
+            match self.next_line(lines, prompt)? {
+                Line::End if said_something => return Ok(()),
+                Line::End => return self.say(GREETING),
+                Line::Text(text) => match text.as_str() {
+                    "quit" | "exit" => return Ok(()),
+                    "" => self.say(GREETING)?,
+                    message => self.say(message)?,
+                },
+            }
+            said_something = true;
+        }
+    }
+
+    /// Asks for a line, and tells what the server does until it is there.
+    fn next_line(
+        &mut self,
+        lines: &mut Lines<'_, impl Read + AsFd>,
+        prompt: Prompt,
+    ) -> Result<Line, ClientError> {
+        self.print(prompt.text())?;
+        loop {
+            if let Some(line) = lines.take().map_err(ClientError::Terminal)? {
+                return Ok(line);
+            }
+            let event = self.connection.receive_beside(lines.input());
+            if let Ok(Event::InputReadable) = event {
+                lines.read().map_err(ClientError::Terminal)?;
+                continue;
+            }
+            self.print(prompt.line_end())?;
+            match event.map_err(broken) {
+                Ok(Event::Received(bytes)) if !bytes.is_empty() => {
+                    self.show(&bytes)?;
+                    self.print(prompt.text())?;
+                }
+                Ok(_) | Err(ClientError::ServerClosed) => return Err(ClientError::ServerLeft),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn say(&mut self, message: &str) -> Result<(), ClientError> {
         self.print(&format!("Sending: '{message}'\n"))?;
-        self.stream.write_all(message.as_bytes()).map_err(broken)?;
-        let answer = self.hear()?;
-        let answer = String::from_utf8_lossy(&answer);
-        self.print(&format!("Received: '{}'\n", answer.trim_end_matches(['\r', '\n'])))
+        self.connection.send(message.as_bytes()).map_err(broken)?;
+        // What arrives together is one answer.
+        let answer = self.connection.receive().map_err(broken)?;
+        if answer.is_empty() {
+            return Err(ClientError::ServerClosed);
+        }
+        self.show(&answer)
     }
 
-    /// What arrives together is one answer.
-    fn hear(&mut self) -> Result<Vec<u8>, ClientError> {
-        let mut answer = vec![0; ANSWER_BYTES_MAX];
-        match self.stream.read(&mut answer).map_err(broken)? {
-            0 => Err(ClientError::ServerClosed),
-            len => {
-                answer.truncate(len);
-                Ok(answer)
-            }
-        }
+    fn show(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let text = String::from_utf8_lossy(bytes);
+        self.print(&format!("Received: '{}'\n", text.trim_end_matches(['\r', '\n'])))
     }
 
     fn close(mut self, result: Result<(), ClientError>) -> Result<(), ClientError> {
@@ -135,20 +174,30 @@ impl<'a, W: Write> Conversation<'a, W> {
     }
 
     fn print(&mut self, text: &str) -> Result<(), ClientError> {
-        let printed = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        printed.map_err(ClientError::Terminal)
+        print(self.out, text)
     }
 }
 
-fn connect_to(target: &Target) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
+impl Prompt {
+    /// What stands before a line that is typed.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Shown => "> ",
+            Self::Hidden => "",
         }
     }
-    Err(last)
+
+    /// Ends the line that the prompt stands on.
+    fn line_end(self) -> &'static str {
+        match self {
+            Self::Shown => "\n",
+            Self::Hidden => "",
+        }
+    }
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<(), ClientError> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(ClientError::Terminal)
 }
 
 fn broken(error: io::Error) -> ClientError {
@@ -161,4 +210,3 @@ fn broken(error: io::Error) -> ClientError {
 
 const GREETING: &str = "Hello from Client";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_BYTES_MAX: usize = 64 * 1024;

@@ -28,11 +28,14 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+mod connection;
 mod histogram;
 pub mod load;
+mod pin;
 mod python;
 pub mod serve;
 pub mod target;
 
 pub use histogram::Percentile;
+pub use pin::PinError;
 pub use python::python_address;

@@ -28,6 +28,8 @@ use engine::Worker;
 use gate::Gate;
 use report::Tally;
 
+use crate::pin::{PinError, pin};
+
 /// How a run is getting on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -68,13 +70,8 @@ pub enum LoadError {
     #[error(transparent)]
     Ring(#[from] SetupError),
     /// A worker could not be kept on the processor that was asked for.
-    #[error("cannot run on processor {cpu}: {source}; see `nproc` and `taskset -p $$`")]
-    Pin {
-        /// The processor.
-        cpu: usize,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The kernel gave something up that a run needs.
     #[error("cannot go on: {0}")]
     Kernel(#[from] io::Error),
@@ -117,9 +114,7 @@ pub fn run(
 
 fn work(plan: &Plan, gate: &Gate<'_>, index: usize) -> Result<Tally, LoadError> {
     let arrival = gate.arrival(index);
-    if let Some(&cpu) = plan.cpus.get(index % plan.cpus.len().max(1)) {
-        uring::pin_to(cpu).map_err(|source| LoadError::Pin { cpu, source })?;
-    }
+    pin(index, &plan.cpus)?;
     Worker::new(plan, arrival, index)?.run()
 }
 

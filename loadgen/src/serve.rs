@@ -10,7 +10,6 @@ mod hello;
 mod http;
 mod relay;
 mod service;
-mod table;
 mod worker;
 
 use std::io;
@@ -26,6 +25,8 @@ use uring::{Listen, ListenError, SetupError, WakeSource, Waker};
 
 use service::Personality;
 use worker::{Post, Worker};
+
+use crate::pin::{PinError, pin};
 
 /// What a backend does with the bytes of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,13 +81,8 @@ pub enum ServeError {
     #[error(transparent)]
     Ring(#[from] SetupError),
     /// A thread could not be kept on the processor that was asked for.
-    #[error("cannot run on processor {cpu}: {source}; see `nproc` and `taskset -p $$`")]
-    Pin {
-        /// The processor.
-        cpu: usize,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// Threads or descriptors ran out.
     #[error("cannot start a thread: {0}; raise `ulimit -u` or `ulimit -n`")]
     Thread(io::Error),
@@ -159,9 +155,8 @@ impl Serving {
         let (waker, wake) = uring::wake_pair().map_err(ServeError::Thread)?;
         let (report, started) = mpsc::sync_channel(1);
         let stop = Arc::clone(&self.stop);
-        let cpu = settings.cpus.get(index % settings.cpus.len().max(1)).copied();
-        let log_connections = settings.log_connections;
-        let run = move || match prepare(posts, wake, cpu, log_connections) {
+        let settings = settings.clone();
+        let run = move || match prepare(index, posts, wake, &settings) {
             Ok(worker) => {
                 // The starter waits for this message, so it is there to take it.
                 let _ = report.send(Ok(()));
@@ -189,15 +184,13 @@ impl Drop for Serving {
 }
 
 fn prepare(
+    index: usize,
     posts: Vec<Post>,
     wake: WakeSource,
-    cpu: Option<usize>,
-    log_connections: bool,
+    settings: &Settings,
 ) -> Result<Worker, ServeError> {
-    if let Some(cpu) = cpu {
-        uring::pin_to(cpu).map_err(|source| ServeError::Pin { cpu, source })?;
-    }
-    Ok(Worker::new(posts, wake, log_connections)?)
+    pin(index, &settings.cpus)?;
+    Ok(Worker::new(posts, wake, settings.log_connections)?)
 }
 
 /// A backend whose sockets are open: one listener for each thread.

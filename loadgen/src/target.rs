@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
+
+use uring::SetupError;
+
+use crate::connection::{Connection, OpenError};
 
 /// A host, by name or address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub enum TargetError {
         /// What the last of them answered.
         source: io::Error,
     },
+    /// The name has several addresses, and there is no ring to try them with.
+    #[error(transparent)]
+    Ring(SetupError),
 }
 
 impl Target {
@@ -51,8 +58,7 @@ impl Target {
     /// A [`TargetError`] when the name leads nowhere or nothing answers.
     pub fn resolve(&self, timeout: Duration) -> Result<SocketAddr, TargetError> {
         let unresolved = |source| TargetError::Unresolved { target: self.clone(), source };
-        let addresses: Vec<SocketAddr> =
-            (self.host.as_str(), self.port).to_socket_addrs().map_err(unresolved)?.collect();
+        let addresses = self.addresses().map_err(unresolved)?;
         match addresses[..] {
             [] => Err(unresolved(io::Error::other("the name has no address"))),
             [address] => Ok(address),
@@ -60,20 +66,24 @@ impl Target {
         }
     }
 
+    /// Every address behind the name, in the resolver's order.
+    pub(crate) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok((self.host.as_str(), self.port).to_socket_addrs()?.collect())
+    }
+
     fn first_that_answers(
         &self,
         addresses: &[SocketAddr],
         timeout: Duration,
     ) -> Result<SocketAddr, TargetError> {
-        let mut last = io::Error::other("the name has no address");
-        for address in addresses {
-            match TcpStream::connect_timeout(address, timeout) {
-                Ok(_) => return Ok(*address),
-                Err(error) => last = error,
-            }
-        }
         let count = addresses.len();
-        Err(TargetError::NoneAnswers { target: self.clone(), count, source: last })
+        let connection = Connection::open(addresses, timeout).map_err(|error| match error {
+            OpenError::Ring(error) => TargetError::Ring(error),
+            OpenError::Connect(source) => {
+                TargetError::NoneAnswers { target: self.clone(), count, source }
+            }
+        })?;
+        Ok(connection.address())
     }
 }
 

@@ -9,7 +9,6 @@ pub mod run;
 pub mod shared;
 #[cfg(test)]
 mod sim;
-pub mod slots;
 pub mod uring;
 
 pub use run::{Shard, Turn};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
-use uring::{Errno, Op, Owner, Token};
+use uring::{Errno, Op, Owner, Slots, Token};
 
 use crate::core::balance::{Pick, Tried, pick};
 use crate::core::moment::Moment;
@@ -19,7 +19,6 @@ use crate::core::{BackendId, Candidate, Direction, Side};
 use super::counters::Counters;
 use super::driver::{BATCH, Completion, Driver, Outcome, direction, tag};
 use super::shared::Shared;
-use super::slots::Slots;
 
 /// A shard over one driver.
 pub struct Shard<D: Driver> {

@@ -1,7 +1,7 @@
 //! The little that shards have in common: the backends with their connection counts, whose turn it
 //! is, and whether to stop. All of it is atomic and none of it is locked.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
@@ -181,9 +181,7 @@ impl Backend {
 
 impl Address {
     fn new(socket: SocketAddr) -> Self {
-        // Only an address of this host can be bound.
-        let on_this_host = UdpSocket::bind((socket.ip(), 0)).is_ok();
-        Self { socket, on_this_host }
+        Self { socket, on_this_host: uring::is_on_this_host(socket.ip()) }
     }
 }
 

@@ -4,7 +4,8 @@
 //! Both programs stand on this crate: the balancer's data path and the load generator's engine. It
 //! owns the memory that is lent to the kernel (the buffer ring, the addresses of queued connects)
 //! and the translation of completions into [`Completion`]s. It knows nothing of sessions, backends
-//! or requests; whom an operation belongs to travels through the kernel as a [`Token`].
+//! or requests; whom an operation belongs to travels through the kernel as a [`Token`], and a
+//! [`Slots`] finds who that is.
 //!
 //! ```
 //! use std::os::unix::net::UnixStream;
@@ -30,6 +31,7 @@ mod pipe;
 mod ring;
 mod self_test;
 mod setup;
+mod slots;
 mod socket;
 mod token;
 mod wake;
@@ -43,10 +45,11 @@ pub use nix::errno::Errno;
 pub use pipe::{Pipe, Spliced};
 pub use ring::{Readiness, Ring, RingCounters};
 pub use self_test::self_test;
-pub use setup::{Config, SetupError, SetupFlags};
+pub use setup::{Config, SetupError, SetupFlags, errno};
+pub use slots::Slots;
 pub use socket::{
     Listen, ListenError, check_unused, close_with_reset, finish_writing, is_connected_to_itself,
-    listen, local_address, peer_address, set_nodelay, stream_socket,
+    is_on_this_host, listen, local_address, peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

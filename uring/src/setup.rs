@@ -146,7 +146,9 @@ fn sysctl_disabled() -> u8 {
     text.trim().parse().unwrap_or(0)
 }
 
-pub(crate) fn errno(error: &io::Error) -> Errno {
+/// The errno behind `error`; an unknown one when it did not come from the kernel.
+#[must_use]
+pub fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 

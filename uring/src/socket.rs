@@ -2,7 +2,7 @@
 //! listener is set there and nowhere else.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -132,6 +132,12 @@ pub fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     let socket = Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP))?;
     socket.set_out_of_band_inline(true)?;
     Ok(socket.into())
+}
+
+/// Whether `address` is one of this host's: only such an address can be bound.
+#[must_use]
+pub fn is_on_this_host(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// Whether `socket` is connected to itself. A connect to a local port that nobody listens on can

@@ -80,7 +80,7 @@ impl Token {
 
     /// The token in `user_data`, or nothing if its operation is not one that [`Token::pack`] writes.
     #[must_use]
-    pub const fn unpack(user_data: u64) -> Option<Self> {
+    pub(crate) const fn unpack(user_data: u64) -> Option<Self> {
         let op = match user_data >> OP_SHIFT {
             0 => Op::Accept,
             1 => Op::Connect,

@@ -1,6 +1,8 @@
 //! `loadgen client`: the client for people.
 
+use std::fs::File;
 use std::io::{IsTerminal, stdin, stdout};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -30,7 +32,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Some(message) => client::send_one(&target, message, &mut stdout()),
         None => {
             let prompt = if stdin().is_terminal() { Prompt::Shown } else { Prompt::Hidden };
-            client::converse(&target, &mut stdin().lock(), &mut stdout(), prompt)
+            // The library's own standard input reads ahead.
+            let input = stdin().as_fd().try_clone_to_owned().map_err(Failure::run)?;
+            client::converse(&target, &mut File::from(input), &mut stdout(), prompt)
         }
     };
     done.map(|()| ExitCode::SUCCESS).map_err(Failure::run)

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use uring::{
-    BufferId, Completion, Config, Errno, Op, Outcome, Owner, Ring, SetupError, Token, WakeSource,
+    BufferId, Completion, Config, Errno, Op, Outcome, Owner, Ring, SetupError, Slots, Token,
+    WakeSource,
 };
 
 use super::accepts::Accepts;
 use super::connection_log::ConnectionLog;
 use super::relay::{Actions, Piece, Relay};
 use super::service::{Answer, Personality, Service};
-use super::table::Table;
 use crate::python_address;
 
 /// A listener and who answers there.
@@ -30,7 +30,7 @@ pub(super) struct Post {
 pub(super) struct Worker {
     ring: Ring,
     backends: Vec<Backend>,
-    conns: Table<Conn>,
+    conns: Slots<Conn>,
     /// Connections whose receive found no buffer.
     starved: VecDeque<Owner>,
     /// Connections that we ended, and when we stop waiting for their peers; in order of time.
@@ -74,7 +74,7 @@ impl Worker {
         Ok(Self {
             ring,
             backends,
-            conns: Table::new(),
+            conns: Slots::default(),
             starved: VecDeque::new(),
             lingering: VecDeque::new(),
             wake,
@@ -163,7 +163,7 @@ impl Worker {
     }
 
     fn on_bytes(&mut self, owner: Owner, buffer: BufferId, len: u32, more: bool) {
-        let Some(conn) = self.conns.entry(owner) else {
+        let Some(conn) = self.conns.find(owner) else {
             self.ring.release(buffer);
             return;
         };
@@ -198,7 +198,7 @@ impl Worker {
     }
 
     fn greeting_owed(&mut self, owner: Owner) -> Option<Piece> {
-        let conn = self.conns.entry(owner).filter(|conn| conn.service.owes_greeting_at_end())?;
+        let conn = self.conns.find(owner).filter(|conn| conn.service.owes_greeting_at_end())?;
         let backend = &self.backends[conn.backend as usize];
         let len = u32::try_from(backend.post.personality.greeting.len()).ok()?;
         Some(Piece { buffer: backend.greeting, range: 0..len, rest: Vec::new(), owned: false })
@@ -231,7 +231,7 @@ impl Worker {
 
     /// Hands an event to the connection, if it still is the one, and does what it says.
     fn act(&mut self, owner: Owner, event: impl FnOnce(&mut Conn) -> Actions) {
-        let Some(conn) = self.conns.entry(owner) else { return };
+        let Some(conn) = self.conns.find(owner) else { return };
         let actions = event(conn);
         let ring = &mut self.ring;
         actions.release.into_iter().flatten().for_each(|buffer| ring.release(buffer));

@@ -17,9 +17,9 @@ impl Worker<'_> {
         let socket = match uring::stream_socket(&self.plan.address) {
             Ok(socket) => socket,
             Err(error) => {
-                let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-                self.on_connect_failed(Failure::from_errno(errno));
-                self.count_failure(index, Failure::from_errno(errno));
+                let failure = Failure::from_errno(uring::errno(&error));
+                self.on_connect_failed(failure);
+                self.count_failure(index, failure);
                 self.retry_later(index);
                 return;
             }

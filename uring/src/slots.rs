@@ -1,8 +1,21 @@
 //! A table whose places are used again, and which notices when someone means the user before.
 
-use uring::Owner;
+use crate::Owner;
 
 /// Values by slot and generation. Freed slots are reused last in, first out: they are in the cache.
+///
+/// An operation that is queued with a value's [`Owner`] finds that value when it completes, or
+/// nothing if the value was removed meanwhile, even though its slot has another user by then.
+///
+/// ```
+/// let mut slots = uring::Slots::default();
+/// let first = slots.insert("first");
+/// slots.remove(first);
+/// let second = slots.insert("second");
+/// assert_eq!(second.slot, first.slot);
+/// assert_eq!(slots.find(first), None);
+/// assert_eq!(slots.find(second), Some(&mut "second"));
+/// ```
 #[derive(Debug)]
 pub struct Slots<T> {
     entries: Vec<Entry<T>>,
