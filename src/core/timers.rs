@@ -7,6 +7,11 @@
 //!
 //! After G. Varghese and A. Lauck, "Hashed and Hierarchical Timing Wheels", 1987, scheme 7.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "levels and buckets are below 64; a tick is cut to its bucket on purpose"
+)]
+
 use super::moment::Moment;
 
 /// The wheel. It keeps one node for each slot that ever had a deadline.
@@ -125,7 +130,7 @@ impl Timers {
         if occupied == 0 {
             return None;
         }
-        let shift = BUCKET_BITS * level as u32;
+        let shift = shift_of(level);
         let current = bucket_of(self.elapsed, level);
         let ahead = occupied.rotate_right(current as u32).trailing_zeros() as usize;
         let bucket = (current + ahead) % BUCKETS;
@@ -197,7 +202,12 @@ fn level_of(elapsed: u64, tick: u64) -> usize {
 }
 
 fn bucket_of(tick: u64, level: usize) -> usize {
-    (tick >> (BUCKET_BITS * level as u32)) as usize % BUCKETS
+    (tick >> shift_of(level)) as usize % BUCKETS
+}
+
+/// Ticks in a bucket of `level`, as a power of two.
+const fn shift_of(level: usize) -> u32 {
+    BUCKET_BITS * level as u32
 }
 
 /// A millisecond: deadlines are hundreds of milliseconds and more, and a wake-up costs microseconds.
@@ -208,7 +218,7 @@ const _: () = assert!(BUCKETS == u64::BITS as usize, "one bit of `occupied` for 
 /// 64^5 ms are 12 days.
 const LEVELS: usize = 5;
 /// One bucket less than a whole turn of the last level, so that its buckets are never ambiguous.
-const HORIZON_TICKS: u64 = (BUCKETS as u64 - 1) << (BUCKET_BITS * (LEVELS as u32 - 1));
+const HORIZON_TICKS: u64 = (BUCKETS as u64 - 1) << shift_of(LEVELS - 1);
 const NONE: u32 = u32::MAX;
 const NOWHERE: u16 = u16::MAX;
 

@@ -1,20 +1,28 @@
 //! The loop of a shard: wait, answer each completion, fire timers, feed who waits for buffers,
 //! accept more.
 
+mod accept;
+#[cfg(test)]
+mod audit;
+mod connect;
+mod end;
+mod telling;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
-use uring::{Errno, Op, Owner, Slots, Token};
+use tracing::debug;
+use uring::{Op, Owner, Slots, Token};
 
-use crate::core::balance::{Pick, Tried, pick};
 use crate::core::moment::Moment;
 use crate::core::relay;
-use crate::core::session::{Action, Actions, EndReason, Event, Session};
+use crate::core::session::{Action, Actions, Event, Session};
 use crate::core::timers::Timers;
-use crate::core::{BackendId, Candidate, Direction, Side};
+use crate::core::{BackendId, Direction, Side};
+
+use telling::LineBudget;
 
 use super::counters::Counters;
 use super::driver::{BATCH, Completion, Driver, Outcome, direction, tag};
@@ -248,174 +256,6 @@ impl<D: Driver> Shard<D> {
         follow_up
     }
 
-    // Accepting ---------------------------------------------------------------------------------
-
-    /// Keeps as many accepts in flight as there is room for sessions, up to a batch.
-    fn arm_accepts(&mut self) {
-        match self.accepting {
-            Accepting::Stopping { .. } => return,
-            Accepting::PausedUntil(moment) if self.now < moment => return,
-            Accepting::PausedUntil(_) | Accepting::Yes => self.accepting = Accepting::Yes,
-        }
-        let room = self.max_sessions.saturating_sub(self.sessions.len());
-        let wanted = room.min(ACCEPTS as usize);
-        while (self.accepts.count_ones() as usize) < wanted {
-            let free = self.accepts.trailing_ones();
-            self.accepts |= 1 << free;
-            self.driver.accept(Owner::slot(free));
-        }
-    }
-
-    fn on_accept(&mut self, accept: u32, outcome: Outcome<D::Socket>) {
-        self.accepts &= !(1 << accept);
-        match outcome {
-            Outcome::Accepted(client) if self.is_stopping() => self.driver.close(client, true),
-            Outcome::Accepted(client) => self.open(client),
-            Outcome::Failed(errno) => self.on_accept_failed(errno),
-            _ => self.counters().unexpected_event.add(1),
-        }
-    }
-
-    fn on_accept_failed(&mut self, errno: Errno) {
-        match errno {
-            // Cancelled, or another accept was faster.
-            Errno::ECANCELED | Errno::EAGAIN => {}
-            errno if is_shortage(errno) => self.pause_accepting(errno),
-            // The connection that failed is gone from the queue (accept(2)).
-            _ => self.counters().accept_failed.add(1),
-        }
-    }
-
-    /// The connection stays in the kernel's queue: accepting again at once would spin.
-    fn pause_accepting(&mut self, errno: Errno) {
-        if self.accepting != Accepting::Yes {
-            return;
-        }
-        self.counters().accept_paused.add(1);
-        self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
-        if self.may_warn() {
-            warn!(
-                "accepting pauses for {ACCEPT_PAUSE:?}: {}; raise `ulimit -n` or lower \
-                 --max-sessions",
-                errno.desc()
-            );
-        }
-    }
-
-    fn open(&mut self, client: D::Socket) {
-        self.counters().accepted.add(1);
-        let Some((candidate, by)) = self.pick(&Tried::NOBODY) else {
-            return self.driver.close(client, false);
-        };
-        self.log_routing(&client, candidate, by);
-        let (session, actions) = Session::open(candidate, self.now, &self.shared.deadlines);
-        let owner = self.sessions.insert(Entry { session, client, backend: None, charged: None });
-        if let Some(event) = self.perform(owner, actions) {
-            self.drive(owner, event);
-        }
-    }
-
-    fn pick(&mut self, tried: &Tried) -> Option<(Candidate, Pick)> {
-        let pick = pick(self.shared.algorithm, &*self.shared, tried, &mut self.rng)?;
-        Some((self.shared.backend(pick.backend).first_candidate(pick.backend), pick))
-    }
-
-    // Connecting --------------------------------------------------------------------------------
-
-    /// Starts a connect; the failure, if that is not even possible.
-    fn connect(&mut self, owner: Owner, candidate: Candidate) -> Option<Event> {
-        let entry = self.sessions.find(owner).expect(ALIVE);
-        let failed_attempt = entry.backend.take();
-        discharge(&self.shared, entry.charged.replace(candidate.backend));
-        let backend = self.shared.backend(candidate.backend);
-        backend.charge();
-        if let Some(socket) = failed_attempt {
-            self.driver.close(socket, false);
-        }
-        self.counters().connects.add(1);
-        match self.driver.connect(backend.address(candidate), owner) {
-            Ok(socket) => {
-                self.sessions.find(owner).expect(ALIVE).backend = Some(socket);
-                None
-            }
-            Err(errno) if is_shortage(errno) => {
-                self.pause_accepting(errno);
-                Some(Event::ConnectDeferred)
-            }
-            Err(errno) => self.connect_failed(owner, errno),
-        }
-    }
-
-    fn on_connected(&mut self, owner: Owner) {
-        let Some(entry) = self.sessions.find(owner) else {
-            return self.counters().stale_completion.add(1);
-        };
-        if let (Some((candidate, _)), Some(socket)) = (entry.session.connecting(), &entry.backend) {
-            let backend = self.shared.backend(candidate.backend);
-            let address = backend.address(candidate);
-            if backend.is_on_this_host(candidate)
-                && self.driver.is_connected_to_itself(socket, address)
-            {
-                return self.on_connect_failed(owner, Errno::ECONNREFUSED);
-            }
-            backend.note_connected(candidate);
-        }
-        self.drive(owner, Event::Connected);
-    }
-
-    fn on_connect_failed(&mut self, owner: Owner, errno: Errno) {
-        match self.connect_failed(owner, errno) {
-            Some(event) => self.drive(owner, event),
-            None => self.counters().stale_completion.add(1),
-        }
-    }
-
-    /// What to tell a session whose connect failed: where else it can go.
-    fn connect_failed(&mut self, owner: Owner, errno: Errno) -> Option<Event> {
-        let entry = self.sessions.find(owner)?;
-        let Some((failed, &tried)) = entry.session.connecting() else {
-            return Some(Event::ConnectFailed { next: None });
-        };
-        self.counters().connect_failed.add(1);
-        let backend = self.shared.backend(failed.backend);
-        backend.note_failed();
-        let next = match backend.next_candidate(failed) {
-            Some(next) => Some(next),
-            None => self.pick(&tried).map(|(candidate, _)| candidate),
-        };
-        self.log_connect_failed(failed, errno, next);
-        Some(Event::ConnectFailed { next })
-    }
-
-    fn cancel_connect(&mut self, owner: Owner) {
-        let entry = self.sessions.find(owner).expect(ALIVE);
-        if entry.session.connecting().is_some() {
-            self.counters().connect_timeout.add(1);
-        }
-        self.driver.cancel(Token { op: Op::Connect, owner });
-    }
-
-    // Ending ------------------------------------------------------------------------------------
-
-    fn free(&mut self, owner: Owner, reason: EndReason, reset_client: bool, reset_backend: bool) {
-        let entry = self.sessions.remove(owner).expect(ALIVE);
-        self.timers.disarm(owner.slot);
-        discharge(&self.shared, entry.charged);
-        let counters = self.counters();
-        counters.count_end(reason);
-        counters.bytes_to_backends.add(entry.session.bytes(Direction::ClientToBackend));
-        counters.bytes_to_clients.add(entry.session.bytes(Direction::BackendToClient));
-        debug!(slot = owner.slot, reason = reason.label(), "session ended");
-        self.driver.close(entry.client, reset_client);
-        if let Some(backend) = entry.backend {
-            self.driver.close(backend, reset_backend);
-        }
-        if let Accepting::PausedUntil(_) = self.accepting {
-            // Descriptors are free again.
-            self.accepting = Accepting::Yes;
-        }
-    }
-
     fn await_buffer(&mut self, owner: Owner, direction: Direction) {
         self.starved.push_back(owner.tagged(tag(direction)));
         // Sessions that end while they wait leave their place behind.
@@ -433,92 +273,8 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn is_stopping(&self) -> bool {
-        matches!(self.accepting, Accepting::Stopping { .. })
-    }
-
-    fn stop_if_asked(&mut self) -> Turn {
-        if let Accepting::Stopping { cut_at, cuts } = self.accepting {
-            if self.accepts == 0 {
-                self.driver.stop_listening();
-            }
-            if self.now >= cut_at {
-                self.accepting =
-                    Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: cuts + 1 };
-                self.cut();
-            }
-            // What has not answered several cancels is left to the driver's own end.
-            let open = !self.sessions.is_empty() || self.accepts != 0;
-            return if open && cuts < MOST_CUTS { Turn::Again } else { Turn::Stopped };
-        }
-        if self.shared.is_stopping() {
-            self.accepting = Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: 0 };
-            self.cancel_accepts();
-        }
-        Turn::Again
-    }
-
-    fn cancel_accepts(&mut self) {
-        for accept in (0..ACCEPTS).filter(|accept| self.accepts & (1 << accept) != 0) {
-            self.driver.cancel(Token { op: Op::Accept, owner: Owner::slot(accept) });
-        }
-    }
-
-    fn cut(&mut self) {
-        self.cancel_accepts();
-        let open: Vec<Owner> = self.sessions.owners().collect();
-        if !open.is_empty() {
-            info!("cutting {} open sessions", open.len());
-        }
-        open.into_iter().for_each(|owner| self.drive(owner, Event::Cut));
-    }
-
-    // Telling -----------------------------------------------------------------------------------
-
     fn counters(&self) -> &Counters {
         &self.shared.counters[self.index]
-    }
-
-    fn log_routing(&mut self, client: &D::Socket, candidate: Candidate, pick: Pick) {
-        if !tracing::enabled!(tracing::Level::INFO) {
-            return;
-        }
-        if !tracing::enabled!(tracing::Level::DEBUG) && !self.routing_lines.take(self.now) {
-            return self.counters().log_suppressed.add(1);
-        }
-        // Who the client is costs a system call, so it is asked only for a line that is written.
-        let address = self.driver.peer_address(client);
-        let client = address.map_or_else(|| "gone".to_owned(), |address| address.to_string());
-        let backend = &self.shared.backend(candidate.backend).name;
-        info!("Routing client ({client}) -> {backend} ({})", pick.by);
-    }
-
-    fn log_connect_failed(&mut self, failed: Candidate, errno: Errno, next: Option<Candidate>) {
-        if !self.may_warn() {
-            return;
-        }
-        let backend = self.shared.backend(failed.backend);
-        let (name, address) = (&backend.name, backend.address(failed));
-        let why = match errno {
-            Errno::ECANCELED => "no answer within the connect timeout",
-            Errno::EADDRNOTAVAIL => "no local port is free; widen net.ipv4.ip_local_port_range",
-            errno => errno.desc(),
-        };
-        let then = match next {
-            Some(next) => format!("going to {}", self.shared.backend(next.backend).name),
-            None => "nobody is left, closing the client".to_owned(),
-        };
-        warn!("backend {name} ({address}) failed: {why}; {then}");
-    }
-
-    /// Whether a warning about a single connection may be written now: a few a second, or all at
-    /// DEBUG.
-    fn may_warn(&mut self) -> bool {
-        let allowed = tracing::enabled!(tracing::Level::DEBUG) || self.warnings.take(self.now);
-        if !allowed {
-            self.counters().log_suppressed.add(1);
-        }
-        allowed
     }
 }
 
@@ -531,32 +287,9 @@ impl<S> Entry<S> {
     }
 }
 
-/// Whether this host ran out of something: descriptors, or memory for sockets.
-fn is_shortage(errno: Errno) -> bool {
-    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
-}
-
 fn discharge(shared: &Shared, charged: Option<BackendId>) {
     if let Some(backend) = charged {
         shared.backend(backend).discharge();
-    }
-}
-
-/// A few lines a second.
-#[derive(Debug, Default)]
-struct LineBudget {
-    second: u64,
-    used: u32,
-}
-
-impl LineBudget {
-    fn take(&mut self, now: Moment) -> bool {
-        let second = now.ns() / 1_000_000_000;
-        if second != self.second {
-            (self.second, self.used) = (second, 0);
-        }
-        self.used += 1;
-        self.used <= LINES_PER_SECOND
     }
 }
 
@@ -577,18 +310,5 @@ const ALIVE: &str = "a session is in the table until its last action";
 const ACCEPTS: u32 = 64;
 const _: () = assert!(ACCEPTS <= u64::BITS, "one bit for each");
 
-/// While descriptors are short, one attempt each tenth of a second costs nothing.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long open sessions may go on when the program is asked to end, and how long a cut may take.
-const CUT_AFTER: Duration = Duration::from_secs(1);
-const MOST_CUTS: u32 = 30;
-
 /// Directions that wait for a buffer look again after this, if nothing woke the shard before.
 const STARVED_PAUSE: Duration = Duration::from_millis(1);
-
-/// Lines of one kind about single connections, unless all are asked for: a person can read so many.
-const LINES_PER_SECOND: u32 = 10;
-
-#[cfg(test)]
-mod audit;

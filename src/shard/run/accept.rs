@@ -1,0 +1,93 @@
+//! Taking connections: as many accepts in flight as there is room for sessions, none when full.
+
+use std::time::Duration;
+
+use tracing::warn;
+use uring::{Errno, Owner};
+
+use crate::core::Candidate;
+use crate::core::balance::{Pick, Tried, pick};
+use crate::core::session::Session;
+use crate::shard::driver::{Driver, Outcome};
+
+use super::{ACCEPTS, Accepting, Entry, Shard};
+
+impl<D: Driver> Shard<D> {
+    /// Keeps as many accepts in flight as there is room for sessions, up to a batch.
+    pub(super) fn arm_accepts(&mut self) {
+        match self.accepting {
+            Accepting::Stopping { .. } => return,
+            Accepting::PausedUntil(moment) if self.now < moment => return,
+            Accepting::PausedUntil(_) | Accepting::Yes => self.accepting = Accepting::Yes,
+        }
+        let room = self.max_sessions.saturating_sub(self.sessions.len());
+        let wanted = room.min(ACCEPTS as usize);
+        while (self.accepts.count_ones() as usize) < wanted {
+            let free = self.accepts.trailing_ones();
+            self.accepts |= 1 << free;
+            self.driver.accept(Owner::slot(free));
+        }
+    }
+
+    pub(super) fn on_accept(&mut self, accept: u32, outcome: Outcome<D::Socket>) {
+        self.accepts &= !(1 << accept);
+        match outcome {
+            Outcome::Accepted(client) if self.is_stopping() => self.driver.close(client, true),
+            Outcome::Accepted(client) => self.open(client),
+            Outcome::Failed(errno) => self.on_accept_failed(errno),
+            _ => self.counters().unexpected_event.add(1),
+        }
+    }
+
+    fn on_accept_failed(&mut self, errno: Errno) {
+        match errno {
+            // Cancelled, or another accept was faster.
+            Errno::ECANCELED | Errno::EAGAIN => {}
+            errno if is_shortage(errno) => self.pause_accepting(errno),
+            // The connection that failed is gone from the queue (accept(2)).
+            _ => self.counters().accept_failed.add(1),
+        }
+    }
+
+    /// The connection stays in the kernel's queue: accepting again at once would spin.
+    pub(super) fn pause_accepting(&mut self, errno: Errno) {
+        if self.accepting != Accepting::Yes {
+            return;
+        }
+        self.counters().accept_paused.add(1);
+        self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
+        if self.may_warn() {
+            warn!(
+                "accepting pauses for {ACCEPT_PAUSE:?}: {}; raise `ulimit -n` or lower \
+                 --max-sessions",
+                errno.desc()
+            );
+        }
+    }
+
+    fn open(&mut self, client: D::Socket) {
+        self.counters().accepted.add(1);
+        let Some((candidate, by)) = self.pick(&Tried::NOBODY) else {
+            return self.driver.close(client, false);
+        };
+        self.log_routing(&client, candidate, by);
+        let (session, actions) = Session::open(candidate, self.now, &self.shared.deadlines);
+        let owner = self.sessions.insert(Entry { session, client, backend: None, charged: None });
+        if let Some(event) = self.perform(owner, actions) {
+            self.drive(owner, event);
+        }
+    }
+
+    pub(super) fn pick(&mut self, tried: &Tried) -> Option<(Candidate, Pick)> {
+        let pick = pick(self.shared.algorithm, &*self.shared, tried, &mut self.rng)?;
+        Some((self.shared.backend(pick.backend).first_candidate(pick.backend), pick))
+    }
+}
+
+/// Whether this host ran out of something: descriptors, or memory for sockets.
+pub(super) fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
+}
+
+/// While descriptors are short, one attempt each tenth of a second costs nothing.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
