@@ -5,15 +5,15 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use support::backend::{Backend, request};
 use support::{
-    Balancer, End, WATCHDOG, assert_same_bytes, eventually, pattern, read_to_the_end, receipt,
-    reset, write_until_reset,
+    Balancer, End, WATCHDOG, assert_same_bytes, patient, pattern, read_to_the_end, receipt, reset,
+    write_until_reset,
 };
 
 /// More than both kernels' and our buffers together can hold.
@@ -203,16 +203,7 @@ fn a_reader_that_stalls_and_resumes_has_lost_nothing() {
     let balancer = Balancer::before(&[backend.address], "--buffers 16 --shards 1");
     let mut stalled = balancer.connect();
     stalled.write_all(&request(1, PLENTY)).unwrap();
-    // What can be filled is full when the balancer has nothing more to do.
-    let mut ticks = u64::MAX;
-    eventually(
-        || {
-            std::thread::sleep(Duration::from_millis(100));
-            let before = std::mem::replace(&mut ticks, balancer.cpu_ticks());
-            before == ticks
-        },
-        || "the balancer keeps working for a client that does not read".to_owned(),
-    );
+    balancer.settle();
     // Others are served meanwhile.
     let mut other = balancer.connect();
     other.write_all(&request(2, 1 << 20)).unwrap();
@@ -222,6 +213,40 @@ fn a_reader_that_stalls_and_resumes_has_lost_nothing() {
     let mut got = Vec::new();
     stalled.read_to_end(&mut got).unwrap();
     assert_same_bytes(&got, &pattern(1, PLENTY), "the stalled client");
+}
+
+#[test]
+fn a_client_that_reads_slower_than_the_half_closed_timeout_gets_everything_and_a_clean_end() {
+    let sent = pattern(1, 1 << 20);
+    let all = sent.clone();
+    let backend = Backend::running(move |mut client| {
+        let _ = client.write_all(&all);
+    });
+    let balancer = Balancer::before(&[backend.address], "--half-closed-timeout 500ms");
+    let before = balancer.descriptors();
+    let mut client = with_little_room(balancer.address);
+    let (mut got, mut chunk) = (Vec::new(), [0; 16 * 1024]);
+    while got.len() < sent.len() - SENT_AND_NOT_READ {
+        let bytes = client.read(&mut chunk).unwrap();
+        got.extend_from_slice(&chunk[..bytes]);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The rest waits in the kernel, its end is told, and meanwhile the session is over.
+    balancer.wait_for_descriptors(before);
+    client.read_to_end(&mut got).unwrap();
+    assert_same_bytes(&got, &sent, "to a slow reader");
+}
+
+/// Less than the kernel takes from a sender at once over loopback.
+const SENT_AND_NOT_READ: usize = 256 << 10;
+
+/// A client whose kernel holds only a few bytes that it has not read.
+fn with_little_room(address: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // Before it connects: the window that it offers then follows from it.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&address.into()).unwrap();
+    patient(socket.into())
 }
 
 #[test]

@@ -79,24 +79,15 @@ fn idle_sessions_cost_no_cpu() {
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
     }
-    assert_idle(&balancer, Duration::from_secs(2));
+    balancer.assert_idle(Duration::from_secs(2));
     // They are as alive as before.
     request_and_close(&mut clients);
-}
-
-/// The balancer uses at most one tick of CPU time meanwhile; how long that is on the wall does not
-/// matter.
-fn assert_idle(balancer: &Balancer, meanwhile: Duration) {
-    let before = balancer.cpu_ticks();
-    std::thread::sleep(meanwhile);
-    let ticks = balancer.cpu_ticks() - before;
-    assert!(ticks <= 1, "{ticks} ticks of CPU time with nothing to do");
 }
 
 #[test]
 fn an_idle_balancer_costs_no_cpu() {
     let backend = Backend::echo();
-    assert_idle(&Balancer::before(&[backend.address], ""), Duration::from_secs(1));
+    Balancer::before(&[backend.address], "").assert_idle(Duration::from_secs(1));
 }
 
 #[test]
@@ -105,14 +96,8 @@ fn clients_that_stall_a_download_cost_no_cpu() {
     let balancer = Balancer::before(&[backend.address], "--shards 1 --buffers 8");
     let _stalled = open(&balancer, 4);
     backend.wait_for_accepted(4);
-    // Until all that can be filled is full.
-    let mut ticks = u64::MAX;
-    let still = || {
-        std::thread::sleep(Duration::from_millis(100));
-        std::mem::replace(&mut ticks, balancer.cpu_ticks()) == ticks
-    };
-    support::eventually(still, || "it works on for clients that do not read".to_owned());
-    assert_idle(&balancer, Duration::from_secs(1));
+    balancer.settle();
+    balancer.assert_idle(Duration::from_secs(1));
 }
 
 #[test]
@@ -130,13 +115,8 @@ fn without_a_free_buffer_sessions_wait_and_cost_no_cpu() {
     let balancer = Balancer::before(&[backend.address], "--shards 1 --buffers 4");
     let mut stalled = open(&balancer, 8);
     stalled.iter_mut().for_each(|client| client.write_all(b"lots").unwrap());
-    let mut ticks = u64::MAX;
-    let still = || {
-        std::thread::sleep(Duration::from_millis(100));
-        std::mem::replace(&mut ticks, balancer.cpu_ticks()) == ticks
-    };
-    support::eventually(still, || "it spins while buffers are short".to_owned());
-    assert_idle(&balancer, Duration::from_secs(1));
+    balancer.settle();
+    balancer.assert_idle(Duration::from_secs(1));
     // When they read on, everybody gets everything.
     std::thread::scope(|scope| {
         for mut client in stalled {
@@ -160,7 +140,7 @@ fn a_client_over_the_limit_waits_in_the_backlog_until_one_leaves() {
     third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let waiting = third.read(&mut [0]).unwrap_err().kind();
     assert!(matches!(waiting, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{waiting:?}");
-    assert_idle(&balancer, Duration::from_secs(1));
+    balancer.assert_idle(Duration::from_secs(1));
     inside.iter_mut().for_each(served);
     drop(inside.pop());
     let mut third = patient(third);

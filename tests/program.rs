@@ -8,12 +8,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::backend::Backend;
-use support::{Balancer, EVENKEEL, Ended, eventually, free_port, run, run_command, skip};
+use support::{Balancer, EVENKEEL, Ended, free_port, run, run_command, skip};
 
 #[test]
 fn a_mistake_on_the_command_line_is_one_line_and_exit_code_2() {
@@ -70,6 +70,22 @@ fn a_port_in_use_is_one_line_that_names_the_port_and_exit_code_1() {
     let port = holder.local_addr().unwrap().port().to_string();
     let ended = run(&["--host", "127.0.0.1", "--port", &port]);
     assert_refused(&ended, 1, &[&port, "in use", "ss -ltnp"], "a port in use");
+}
+
+#[test]
+fn a_backend_that_is_the_balancer_itself_is_one_line_and_exit_code_1() {
+    let port = free_port().to_string();
+    let itself = format!("127.0.0.1:{port}");
+    for host in ["127.0.0.1", "0.0.0.0"] {
+        let options = ["--host", host, "--port", &port, "-b", &itself];
+        assert_refused(&run(&options), 1, &[&itself, "itself", "--port"], host);
+        // Also as one of several.
+        let options = [&options[..], &["127.0.0.1:1"]].concat();
+        assert_refused(&run(&options), 1, &[&itself, "itself"], host);
+    }
+    // The same port at another address is somebody else.
+    let options = format!("--host 127.0.0.1 --port {port} -b 127.0.0.2:{port}");
+    assert_eq!(Balancer::with(&options).address.port().to_string(), port);
 }
 
 #[test]
@@ -211,28 +227,6 @@ fn an_ipv6_address_is_printed_in_brackets() {
     }
     let balancer = Balancer::with("--host ::1 --port 0");
     assert!(balancer.settings.last().unwrap().starts_with("listening on [::1]:"));
-}
-
-#[test]
-fn debug_logs_every_connection_and_info_a_few_a_second() {
-    let backend = Backend::named("B1");
-    let lines = |balancer: &Balancer| balancer.log().matches("Routing client (").count();
-    let debug = Balancer::before(&[backend.address], "--log-level DEBUG --shards 1");
-    (0..60).for_each(|_| assert_eq!(debug.ask(), "B1"));
-    eventually(|| lines(&debug) == 60, || format!("{} lines of 60", lines(&debug)));
-    let mut info = Balancer::before(&[backend.address], "--log-level INFO --shards 1");
-    let started = Instant::now();
-    (0..200).for_each(|_| assert_eq!(info.ask(), "B1"));
-    let seconds = started.elapsed().as_secs() + 2;
-    info.signal(Signal::SIGTERM);
-    info.wait();
-    let many = u64::try_from(lines(&info)).unwrap();
-    assert!((1..=10 * seconds).contains(&many), "{many} lines in less than {seconds} s");
-    let mut quiet = Balancer::before(&[backend.address], "--log-level ERROR");
-    (0..20).for_each(|_| assert_eq!(quiet.ask(), "B1"));
-    quiet.signal(Signal::SIGTERM);
-    quiet.wait();
-    assert_eq!(quiet.log(), "");
 }
 
 #[test]

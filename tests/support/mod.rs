@@ -113,6 +113,53 @@ impl Balancer {
         let ticks = fields.split_whitespace().skip(11).take(2);
         ticks.map(|ticks| ticks.parse::<u64>().expect("proc(5)")).sum()
     }
+
+    /// Waits until it has nothing more to do: what can be filled is full.
+    pub(crate) fn settle(&self) {
+        let mut ticks = u64::MAX;
+        let still = || {
+            std::thread::sleep(Duration::from_millis(100));
+            std::mem::replace(&mut ticks, self.cpu_ticks()) == ticks
+        };
+        eventually(still, || format!("it works on without an end: {}", self.log()));
+    }
+
+    /// At most one tick of CPU time is used meanwhile; how long that is on the wall does not matter.
+    pub(crate) fn assert_idle(&self, meanwhile: Duration) {
+        let before = self.cpu_ticks();
+        std::thread::sleep(meanwhile);
+        let ticks = self.cpu_ticks() - before;
+        assert!(ticks <= 1, "{ticks} ticks of CPU time with nothing to do");
+    }
+
+    /// It stands still `meanwhile`, and then meets at once all that happened.
+    pub(crate) fn standing_still<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        self.signal(Signal::SIGSTOP);
+        eventually(|| self.threads_all_stopped(), || "it cannot be stopped".to_owned());
+        let done = meanwhile();
+        self.signal(Signal::SIGCONT);
+        done
+    }
+
+    fn threads_all_stopped(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.running.pid()));
+        threads.expect("it runs").all(|thread| {
+            let stat = std::fs::read_to_string(thread.expect("proc(5)").path().join("stat"));
+            stat.is_ok_and(|stat| {
+                stat.rsplit_once(')').is_some_and(|(_, state)| state.starts_with(" T"))
+            })
+        })
+    }
+
+    /// Lowers the limit of its descriptors while it runs, so that `more` than it has now fit; false
+    /// where no `prlimit` is installed.
+    pub(crate) fn limit_descriptors(&self, more: usize) -> bool {
+        let limit = self.descriptors() + more;
+        let mut prlimit = Command::new("prlimit");
+        prlimit.arg(format!("--pid={}", self.running.pid()));
+        let done = prlimit.arg(format!("--nofile={limit}:{limit}")).status();
+        done.is_ok_and(|status| status.success())
+    }
 }
 
 /// A process, its output as lines, killed when it is dropped.
