@@ -173,7 +173,6 @@ fn clients_beyond_the_descriptors_wait_and_are_served_when_others_leave() {
 }
 
 #[test]
-#[ignore = "known to fail: accepts take the descriptors that connects of waiting clients need"]
 fn many_clients_beyond_the_descriptors_are_served_when_others_leave() {
     check_that_descriptors_run_out(2 * FITTING, 3 * FITTING);
 }

@@ -36,6 +36,8 @@ pub struct Shard<D: Driver> {
     max_sessions: usize,
     sessions: Slots<Entry<D::Socket>>,
     timers: Timers,
+    /// Sessions that wait for a descriptor to connect with; nobody is accepted meanwhile.
+    deferred: usize,
     /// Directions that found no buffer, first come, first served.
     starved: VecDeque<Owner>,
     /// A bit for each accept that is in flight.
@@ -45,6 +47,8 @@ pub struct Shard<D: Driver> {
     rng: fastrand::Rng,
     routing_lines: LineBudget,
     warnings: LineBudget,
+    /// When it may be told again that accepting pauses.
+    tell_pause_at: Moment,
     completions: Vec<Completion<D::Socket>>,
 }
 
@@ -55,6 +59,8 @@ struct Entry<S> {
     backend: Option<S>,
     /// Whose connection count this session is in.
     charged: Option<BackendId>,
+    /// Whether it is one of the shard's `deferred`.
+    deferred: bool,
 }
 
 /// Whether the shard takes connections.
@@ -95,6 +101,7 @@ impl<D: Driver> Shard<D> {
             max_sessions,
             sessions: Slots::default(),
             timers: Timers::default(),
+            deferred: 0,
             starved: VecDeque::new(),
             accepts: 0,
             accepting: Accepting::Yes,
@@ -102,6 +109,7 @@ impl<D: Driver> Shard<D> {
             rng: fastrand::Rng::with_seed(seed),
             routing_lines: LineBudget::default(),
             warnings: LineBudget::default(),
+            tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
         }
     }

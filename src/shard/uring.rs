@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use uring::{
@@ -22,6 +22,9 @@ pub struct UringDriver {
     ring: Ring,
     listener: Option<OwnedFd>,
     wake: WakeSource,
+    /// Descriptors kept for connects: when accepted clients have taken all others, some of them can
+    /// still be served, and what they free serves the rest.
+    spare: Vec<OwnedFd>,
     completions: Vec<RingCompletion>,
 }
 
@@ -51,7 +54,10 @@ impl UringDriver {
         let mut ring = Ring::new(config)?;
         ring.poll_readable(&wake, WAKE);
         let completions = Vec::with_capacity(BATCH);
-        Ok(Self { ring, listener: Some(listener), wake, completions })
+        let mut driver =
+            Self { ring, listener: Some(listener), wake, spare: Vec::new(), completions };
+        driver.keep_spares();
+        Ok(driver)
     }
 
     /// The optional flags that the kernel granted.
@@ -64,6 +70,25 @@ impl UringDriver {
     #[must_use]
     pub fn counters(&self) -> RingCounters {
         self.ring.counters()
+    }
+
+    fn keep_spares(&mut self) {
+        while self.spare.len() < SPARES
+            && let Ok(spare) = self.wake.as_fd().try_clone_to_owned()
+        {
+            self.spare.push(spare);
+        }
+    }
+
+    fn stream_socket(&mut self, address: &SocketAddr) -> Result<OwnedFd, Errno> {
+        let socket = uring::stream_socket(address).or_else(|error| match self.spare.pop() {
+            Some(spare) => {
+                drop(spare);
+                uring::stream_socket(address)
+            }
+            None => Err(error),
+        });
+        socket.map_err(|error| uring::errno(&error))
     }
 
     fn translate(&mut self, completion: RingCompletion) -> Completion<Conn> {
@@ -99,8 +124,7 @@ impl Driver for UringDriver {
     }
 
     fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Conn, Errno> {
-        let fd = uring::stream_socket(address)
-            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        let fd = self.stream_socket(address)?;
         self.ring.connect(&fd, address, owner);
         Ok(Conn { fd, nodelay: Nodelay::OffNothingSent })
     }
@@ -146,6 +170,9 @@ impl Driver for UringDriver {
     }
 
     fn close(&mut self, socket: Conn, reset: bool) {
+        if self.spare.len() < SPARES {
+            self.keep_spares();
+        }
         if reset {
             uring::close_with_reset(socket.fd);
         } else {
@@ -174,6 +201,9 @@ impl Driver for UringDriver {
         Ok(())
     }
 }
+
+/// A handful: each lets one accepted client be connected when no descriptor is left.
+const SPARES: usize = 4;
 
 /// The one poll that is not a session's.
 const WAKE: Owner = Owner::slot(0);

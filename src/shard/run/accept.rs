@@ -20,6 +20,10 @@ impl<D: Driver> Shard<D> {
             Accepting::PausedUntil(moment) if self.now < moment => return,
             Accepting::PausedUntil(_) | Accepting::Yes => self.accepting = Accepting::Yes,
         }
+        // An accept would take the descriptor that a waiting session needs to connect with.
+        if self.deferred > 0 {
+            return;
+        }
         let room = self.max_sessions.saturating_sub(self.sessions.len());
         let wanted = room.min(ACCEPTS as usize);
         while (self.accepts.count_ones() as usize) < wanted {
@@ -56,7 +60,8 @@ impl<D: Driver> Shard<D> {
         }
         self.counters().accept_paused.add(1);
         self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
-        if self.may_warn() {
+        if self.now >= self.tell_pause_at {
+            self.tell_pause_at = self.now + TELL_PAUSE_AGAIN;
             warn!(
                 "accepting pauses for {ACCEPT_PAUSE:?}: {}; raise `ulimit -n` or lower \
                  --max-sessions",
@@ -72,7 +77,13 @@ impl<D: Driver> Shard<D> {
         };
         self.log_routing(&client, candidate, by);
         let (session, actions) = Session::open(candidate, self.now, &self.shared.deadlines);
-        let owner = self.sessions.insert(Entry { session, client, backend: None, charged: None });
+        let owner = self.sessions.insert(Entry {
+            session,
+            client,
+            backend: None,
+            charged: None,
+            deferred: false,
+        });
         if let Some(event) = self.perform(owner, actions) {
             self.drive(owner, event);
         }
@@ -88,6 +99,9 @@ impl<D: Driver> Shard<D> {
 pub(super) fn is_shortage(errno: Errno) -> bool {
     matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)
 }
+
+/// As long as it lasts, a shortage is told this often.
+const TELL_PAUSE_AGAIN: Duration = Duration::from_secs(10);
 
 /// While descriptors are short, one attempt each tenth of a second costs nothing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

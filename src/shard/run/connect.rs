@@ -13,6 +13,7 @@ impl<D: Driver> Shard<D> {
     /// Starts a connect; the failure, if that is not even possible.
     pub(super) fn connect(&mut self, owner: Owner, candidate: Candidate) -> Option<Event> {
         let entry = self.sessions.find(owner).expect(ALIVE);
+        self.deferred -= usize::from(std::mem::take(&mut entry.deferred));
         let failed_attempt = entry.backend.take();
         discharge(&self.shared, entry.charged.replace(candidate.backend));
         let backend = self.shared.backend(candidate.backend);
@@ -27,6 +28,8 @@ impl<D: Driver> Shard<D> {
                 None
             }
             Err(errno) if is_shortage(errno) => {
+                self.sessions.find(owner).expect(ALIVE).deferred = true;
+                self.deferred += 1;
                 self.pause_accepting(errno);
                 Some(Event::ConnectDeferred)
             }

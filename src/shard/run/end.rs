@@ -21,6 +21,7 @@ impl<D: Driver> Shard<D> {
     ) {
         let entry = self.sessions.remove(owner).expect(ALIVE);
         self.timers.disarm(owner.slot);
+        self.deferred -= usize::from(entry.deferred);
         discharge(&self.shared, entry.charged);
         let counters = self.counters();
         counters.count_end(reason);
