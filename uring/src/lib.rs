@@ -26,6 +26,7 @@
 
 mod buffers;
 mod completion;
+mod enter;
 mod host;
 mod pipe;
 mod ring;

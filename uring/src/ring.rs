@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use socket2::SockAddr;
 
 use crate::buffers::Buffers;
+use crate::enter::Enter;
 use crate::setup::{self, errno};
 use crate::{BufferId, Completion, Config, Op, Outcome, Owner, SetupError, SetupFlags, Token};
 
@@ -36,8 +37,7 @@ pub struct Ring {
     /// is before io_uring_enter(2) returns (`io_connect_prep`, io_uring/net.c).
     addresses: Vec<SockAddr>,
     flags: SetupFlags,
-    /// Index for `IORING_ENTER_REGISTERED_RING`.
-    registered: Option<u32>,
+    enter: Enter,
     /// Operations whose last completion has not been seen.
     in_flight: u32,
     counters: RingCounters,
@@ -86,8 +86,8 @@ impl Ring {
         let no_iowait = params.is_feature_no_iowait();
         let buffers = Buffers::map(config.published, config.buffers, config.buffer_bytes)
             .map_err(SetupError::Resources)?;
-        let registered = register_ring_fd(&ring);
-        let flags = SetupFlags { no_sqarray, no_iowait, registered_ring: registered.is_some() };
+        let enter = Enter::new(&ring, no_iowait);
+        let flags = SetupFlags { no_sqarray, no_iowait, registered_ring: enter.is_registered() };
         let addresses = Vec::with_capacity(params.sq_entries() as usize);
         let mut ring = Self {
             ring,
@@ -95,7 +95,7 @@ impl Ring {
             reserved: Vec::new(),
             addresses,
             flags,
-            registered,
+            enter,
             in_flight: 0,
             counters: RingCounters::default(),
             _single_issuer: PhantomData,
@@ -305,39 +305,7 @@ impl Ring {
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         self.counters.enters += 1;
         let to_submit = u32::try_from(self.queued()).expect("the queue has at most 32768 entries");
-        let timespec = timeout.map(Timespec::from);
-        let argument = GetEvents {
-            sigmask: 0,
-            sigmask_bytes: 0,
-            min_wait_us: 0,
-            timespec: timespec.as_ref().map_or(0, |timespec| std::ptr::from_ref(timespec) as u64),
-        };
-        let mut flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-        if self.flags.no_iowait {
-            flags |= IORING_ENTER_NO_IOWAIT;
-        }
-        let fd = match self.registered {
-            Some(index) => {
-                flags |= IORING_ENTER_REGISTERED_RING;
-                i64::from(index)
-            }
-            None => i64::from(self.ring.as_raw_fd()),
-        };
-        // SAFETY: `argument` and the timespec behind it live across the call, and their sizes are
-        // what IORING_ENTER_EXT_ARG says (io_uring_enter(2)); the entries to submit were
-        // checked by `push`.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_enter,
-                fd,
-                to_submit,
-                want,
-                flags,
-                std::ptr::from_ref(&argument),
-                size_of::<GetEvents>(),
-            )
-        };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        self.enter.call(to_submit, want, timeout)
     }
 
     /// Appends the completions that are there to `out`, at most as many as its free capacity.
@@ -436,9 +404,7 @@ impl Drop for Ring {
             while self.reap() > 0 {}
         }
         self.buffers.keep_mapped(self.in_flight > 0);
-        if let Some(index) = self.registered {
-            unregister_ring_fd(&self.ring, index);
-        }
+        self.enter.unregister();
     }
 }
 
@@ -484,75 +450,10 @@ fn raw(file: &impl AsFd) -> Fd {
     Fd(file.as_fd().as_raw_fd())
 }
 
-/// Registers the ring's own descriptor for this thread; without it every enter takes and drops a
-/// reference. `None` where the kernel is too old (5.18) or has no room.
-fn register_ring_fd(ring: &IoUring) -> Option<u32> {
-    let mut update = ResourceUpdate {
-        offset: u32::MAX,
-        reserved: 0,
-        data: u64::try_from(ring.as_raw_fd()).expect("a descriptor is not negative"),
-    };
-    // SAFETY: `update` is one io_uring_rsrc_update as IORING_REGISTER_RING_FDS wants it, and lives
-    // across the call; an offset of u32::MAX asks the kernel to pick one and write it back.
-    let registered = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring.as_raw_fd(),
-            IORING_REGISTER_RING_FDS,
-            std::ptr::from_mut(&mut update),
-            1,
-        )
-    };
-    (registered == 1).then_some(update.offset)
-}
-
-/// Gives the registration back: it holds a reference to the ring, which would live until the thread
-/// ends, and a thread has room for only 16 (`IO_RINGFD_REG_MAX`, io_uring/tctx.c).
-fn unregister_ring_fd(ring: &IoUring, index: u32) {
-    let mut update = ResourceUpdate { offset: index, reserved: 0, data: 0 };
-    // SAFETY: `update` is one io_uring_rsrc_update as IORING_UNREGISTER_RING_FDS wants it, with a
-    // zero `data`, and lives across the call.
-    let unregistered = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring.as_raw_fd(),
-            IORING_UNREGISTER_RING_FDS,
-            std::ptr::from_mut(&mut update),
-            1,
-        )
-    };
-    debug_assert_eq!(unregistered, 1, "the registration was ours");
-}
-
-/// `struct io_uring_getevents_arg` (include/uapi/linux/io_uring.h).
-#[repr(C)]
-struct GetEvents {
-    sigmask: u64,
-    sigmask_bytes: u32,
-    min_wait_us: u32,
-    timespec: u64,
-}
-const _: () = assert!(size_of::<GetEvents>() == 24);
-
-/// `struct io_uring_rsrc_update` (include/uapi/linux/io_uring.h).
-#[repr(C)]
-struct ResourceUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-const _: () = assert!(size_of::<ResourceUpdate>() == 16);
-
 /// One group is enough: all receives of a ring share its buffers.
 const BUFFER_GROUP: u16 = 0;
 // include/uapi/linux/io_uring.h
 const IORING_RECVSEND_POLL_FIRST: u16 = 1 << 0;
-const IORING_ENTER_GETEVENTS: u32 = 1 << 0;
-const IORING_ENTER_EXT_ARG: u32 = 1 << 3;
-const IORING_ENTER_REGISTERED_RING: u32 = 1 << 4;
-const IORING_ENTER_NO_IOWAIT: u32 = 1 << 7;
-const IORING_REGISTER_RING_FDS: u32 = 20;
-const IORING_UNREGISTER_RING_FDS: u32 = 21;
 
 /// Cancelling takes microseconds; a ring that has not let go after a second never will, and its
 /// memory is then left mapped rather than reused.
