@@ -21,6 +21,19 @@ use crate::core::balance::Pool;
 /// Why there was nothing to show.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
+    /// All ends are in one process.
+    #[error(
+        "{connections} clients take {needed} open files here, where client, balancer and backend are one \
+         process, and the limit is {limit}: raise it with `ulimit -n {needed}`, or use fewer (-c)"
+    )]
+    TooManyClients {
+        /// What was asked for.
+        connections: u32,
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        limit: u64,
+    },
     /// The backends did not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -43,6 +56,7 @@ pub enum DemoError {
 /// # Errors
 /// A [`DemoError`] that names the cause.
 pub fn run(demo: &Demo, signals: SigSet) -> Result<(), DemoError> {
+    check_limit(demo)?;
     let backends = start_backends()?;
     let balancer = start_balancer(&backends)?;
     let mut out = io::stdout().lock();
@@ -52,6 +66,15 @@ pub fn run(demo: &Demo, signals: SigSet) -> Result<(), DemoError> {
     balancer.stopper().stop();
     balancer.join()?;
     backends.stop();
+    Ok(())
+}
+
+fn check_limit(demo: &Demo) -> Result<(), DemoError> {
+    let (connections, limit) = (demo.connections.get(), uring::raise_nofile_limit()?.now);
+    let needed = u64::from(connections) * FDS_A_CLIENT + FDS_BESIDES;
+    if needed > limit {
+        return Err(DemoError::TooManyClients { connections, needed, limit });
+    }
     Ok(())
 }
 
@@ -130,3 +153,8 @@ fn show(out: &mut impl Write, report: &Report, balancer: &Balancer) -> io::Resul
 }
 
 const NAMES: [&str; 3] = ["B1", "B2", "B3"];
+
+/// The client's socket, two of the balancer, the backend's.
+const FDS_A_CLIENT: u64 = 4;
+/// Rings, listeners, standard streams, and what the balancer keeps to spare.
+const FDS_BESIDES: u64 = 256;
