@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use uring::{Listen, ListenError, RingCounters, SetupError, SetupFlags, WakeSource, Waker};
 
-use crate::config::Config;
+use crate::config::{BUFFER_BYTES, Config};
 use crate::shard::Shard;
 use crate::shard::shared::{Backend, Shared};
 use crate::shard::uring::UringDriver;
@@ -233,5 +233,5 @@ fn ring_config(config: &Config) -> uring::Config {
     let published = config.buffers.min(defaults.published);
     // The kernel wants a power of two; a few spare ones do no harm.
     let published = 1 << published.ilog2();
-    uring::Config { buffers: config.buffers, published, ..defaults }
+    uring::Config { buffers: config.buffers, published, buffer_bytes: BUFFER_BYTES, ..defaults }
 }

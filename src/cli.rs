@@ -67,7 +67,7 @@ pub struct Serve {
     /// Sessions at a time, divided over the shards [default: what the file limit allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,
-    /// Buffers of 16 KiB for each shard [default: two for each session, up to 16384]
+    /// Buffers of 32 KiB for each shard [default: two for each session, up to 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub buffers: Option<u16>,
     /// Connections that may wait to be accepted, for each shard

@@ -252,8 +252,12 @@ const FDS_A_SESSION: u64 = 2;
 const MOST_SESSIONS: usize = 1 << 24;
 /// A busy shard has this many receives and sends under way without waiting.
 const LEAST_BUFFERS: u16 = 512;
-/// 256 MiB for each shard, if as many clients stop reading at once.
+/// 512 MiB for each shard, if as many clients stop reading at once.
 const MOST_BUFFERS: u16 = 16384;
+
+/// What one receive can bring. Half of it cost a third more CPU for each byte of a bulk stream, twice
+/// of it hardly less (docs/decisions/0002-buffers-few-published-many-to-spare.md).
+pub const BUFFER_BYTES: u32 = 32 * 1024;
 
 #[cfg(test)]
 mod tests {

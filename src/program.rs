@@ -12,7 +12,7 @@ use uring::RingCounters;
 
 use crate::balancer::{Balancer, StartError, Stopper};
 use crate::cli::{Cli, Command, Serve};
-use crate::config::{Config, ConfigError};
+use crate::config::{BUFFER_BYTES, Config, ConfigError};
 use crate::core::session::EndReason;
 use crate::logging::Logging;
 use crate::shard::counters::Counters;
@@ -142,7 +142,8 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     };
     let limit = nofile.now;
     setting("sessions", format!("at most {sessions} (open files: at most {limit}{raised})"))?;
-    setting("buffers", format!("at most {} of 16 KiB a shard, taken as needed", config.buffers))?;
+    let (buffers, kib) = (config.buffers, BUFFER_BYTES / 1024);
+    setting("buffers", format!("at most {buffers} of {kib} KiB a shard, taken as needed"))?;
     let [connect, idle, half_closed] =
         [config.deadlines.connect, config.deadlines.idle, config.deadlines.half_closed]
             .map(humantime::format_duration);

@@ -14,7 +14,7 @@ use support::{Balancer, assert_same_bytes, pattern, receipt};
 
 /// Around the sizes of old clients' buffers, of ours, and of the largest skb, and two that are
 /// larger than everything on the way can hold.
-const SIZES: [usize; 13] = [
+const SIZES: [usize; 16] = [
     0,
     1,
     1023,
@@ -23,6 +23,9 @@ const SIZES: [usize; 13] = [
     16383,
     16384,
     16385,
+    32767,
+    32768,
+    32769,
     65535,
     65536,
     65537,
