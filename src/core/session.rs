@@ -442,8 +442,9 @@ impl Session {
         let idle = !self.connecting && self.relays.iter().all(|relay| relay.in_flight().is_none());
         match self.state {
             State::Closing { reason, reset, .. } if idle => {
-                // Who has been told the end has, or will get from the kernel, all there was; a
-                // reset would take back what is still on its way.
+                // Who has been told the end may still be reading what came before it; a reset
+                // would take that back. (The kernel resets all the same when the side has sent
+                // what nobody read.)
                 let cut_short =
                     |direction: Direction| !self.relays[direction as usize].is_finished();
                 actions([Action::Free {

@@ -42,8 +42,8 @@ pub trait Driver {
     /// buffer stays the session's.
     fn send(&mut self, socket: &mut Self::Socket, held: Held, owner: Owner);
 
-    /// Whether a connect to `address`, of this host, has met its own socket instead of a listener.
-    fn is_connected_to_itself(&self, socket: &Self::Socket, address: &SocketAddr) -> bool;
+    /// Whether a connect to an address of this host has met its own socket instead of a listener.
+    fn is_connected_to_itself(&self, socket: &Self::Socket) -> bool;
 
     /// Asks for the end of one operation, whose own completion still comes.
     fn cancel(&mut self, target: Token);

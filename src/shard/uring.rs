@@ -81,14 +81,21 @@ impl UringDriver {
     }
 
     fn stream_socket(&mut self, address: &SocketAddr) -> Result<OwnedFd, Errno> {
-        let socket = uring::stream_socket(address).or_else(|error| match self.spare.pop() {
-            Some(spare) => {
+        let errno = match uring::stream_socket(address) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => uring::errno(&error),
+        };
+        // Only a descriptor of this process cures EMFILE, and it cures nothing else.
+        match self.spare.pop() {
+            Some(spare) if errno == Errno::EMFILE => {
                 drop(spare);
-                uring::stream_socket(address)
+                uring::stream_socket(address).map_err(|error| uring::errno(&error))
             }
-            None => Err(error),
-        });
-        socket.map_err(|error| uring::errno(&error))
+            spare => {
+                self.spare.extend(spare);
+                Err(errno)
+            }
+        }
     }
 
     fn translate(&mut self, completion: RingCompletion) -> Completion<Conn> {
@@ -148,8 +155,8 @@ impl Driver for UringDriver {
         self.ring.send(&socket.fd, uring::BufferId(buffer.0), start..end, owner);
     }
 
-    fn is_connected_to_itself(&self, socket: &Conn, address: &SocketAddr) -> bool {
-        uring::is_connected_to_itself(&socket.fd, address)
+    fn is_connected_to_itself(&self, socket: &Conn) -> bool {
+        uring::is_connected_to_itself(&socket.fd)
     }
 
     fn cancel(&mut self, target: Token) {

@@ -143,8 +143,9 @@ pub fn is_on_this_host(address: IpAddr) -> bool {
 /// Whether `socket` is connected to itself. A connect to a local port that nobody listens on can
 /// pick just that port as its own, and TCP then connects the two (simultaneous open, RFC 9293).
 #[must_use]
-pub fn is_connected_to_itself(socket: &impl AsFd, address: &SocketAddr) -> bool {
-    local_address(socket).is_ok_and(|own| own == *address)
+pub fn is_connected_to_itself(socket: &impl AsFd) -> bool {
+    // With the peer's address, because a connect to 0.0.0.0 or [::] goes to the loopback address.
+    local_address(socket).is_ok_and(|own| peer_address(socket) == Some(own))
 }
 
 /// Switches Nagle's algorithm off. A socket that never sends twice does not need it: the first

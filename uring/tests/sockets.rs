@@ -271,3 +271,21 @@ impl FullListener {
         Self { address, _listener: listener, _fillers: fillers }
     }
 }
+
+/// A port of our own is as good as one that the kernel picks: the connect meets its own socket.
+#[test]
+fn a_socket_that_met_itself_is_known_also_by_a_wildcard_address() {
+    for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED] {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let port = local_address(&socket).unwrap().port();
+        socket.connect(&SocketAddr::from((address, port)).into()).unwrap();
+        assert!(uring::is_connected_to_itself(&socket), "by {address}");
+        // By a reset, which leaves nothing in TIME_WAIT.
+        uring::close_with_reset(socket.into());
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    }
+    let (here, _there) = tcp_pair();
+    assert!(!uring::is_connected_to_itself(&here));
+}

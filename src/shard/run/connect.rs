@@ -21,9 +21,9 @@ impl<D: Driver> Shard<D> {
         if let Some(socket) = failed_attempt {
             self.driver.close(socket, false);
         }
-        self.counters().connects.add(1);
         match self.driver.connect(backend.address(candidate), owner) {
             Ok(socket) => {
+                self.counters().connects.add(1);
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);
                 None
             }
@@ -43,10 +43,12 @@ impl<D: Driver> Shard<D> {
         };
         if let (Some((candidate, _)), Some(socket)) = (entry.session.connecting(), &entry.backend) {
             let backend = self.shared.backend(candidate.backend);
-            let address = backend.address(candidate);
-            if backend.is_on_this_host(candidate)
-                && self.driver.is_connected_to_itself(socket, address)
-            {
+            let local = backend.is_on_this_host(candidate);
+            if local && self.driver.is_connected_to_itself(socket) {
+                // A clean close would hold the backend's port in TIME_WAIT for a minute.
+                if let Some(socket) = entry.backend.take() {
+                    self.driver.close(socket, true);
+                }
                 return self.on_connect_failed(owner, Errno::ECONNREFUSED);
             }
             backend.note_connected(candidate);

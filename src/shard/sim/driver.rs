@@ -287,7 +287,7 @@ impl Driver for SimDriver {
         self.start(Token { op: Op::Send, owner }, What::Send { link: socket.link, held });
     }
 
-    fn is_connected_to_itself(&self, _: &Self::Socket, _: &SocketAddr) -> bool {
+    fn is_connected_to_itself(&self, _: &Self::Socket) -> bool {
         false
     }
 
