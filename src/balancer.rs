@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, RingCounters, SetupError, SetupFlags, WakeSource, Waker};
+use uring::{Listen, ListenError, RingCounters, SetupError, SetupFlags, Waker};
 
 use crate::config::{BUFFER_BYTES, Config};
-use crate::shard::Shard;
+use crate::shard::driver::Wiring;
+use crate::shard::post::Post;
 use crate::shard::shared::{Backend, Shared};
 use crate::shard::uring::UringDriver;
+use crate::shard::{Room, Shard};
 
 /// Shards that take connections.
 #[derive(Debug)]
@@ -46,10 +48,9 @@ pub enum StartError {
 struct Plan {
     index: usize,
     cpu: usize,
-    listener: OwnedFd,
-    wake: WakeSource,
+    wiring: Wiring,
     ring: uring::Config,
-    max_sessions: usize,
+    room: Room,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +67,7 @@ impl Balancer {
         let backends = config.backends.iter().cloned();
         let backends = backends.map(|one| Backend::new(one.name, one.addresses)).collect();
         let shards = config.cpus.len();
-        let shared = Shared::new(backends, config.algorithm, config.deadlines, shards);
+        let shared = Shared::new(backends, config.algorithm, config.rules, shards);
         let (ended_tx, ended) = channel();
         let mut balancer = Self {
             address,
@@ -76,9 +77,14 @@ impl Balancer {
             threads: Vec::new(),
             ended,
         };
-        for (index, listener) in listeners.into_iter().enumerate() {
+        let wakes = listeners.iter().map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
+        let (wakers, wakes): (Vec<_>, Vec<_>) = wakes.into_iter().unzip();
+        let post = Arc::new(Post::new(wakers.iter().cloned()));
+        balancer.wakers = wakers;
+        for (shard, (listener, wake)) in listeners.into_iter().zip(wakes).enumerate() {
+            let wiring = Wiring { listener, wake, post: Arc::clone(&post), shard };
             // On failure the shards that run already stop: `balancer` is dropped.
-            balancer.start_shard(config, index, listener, ended_tx.clone())?;
+            balancer.start_shard(config, wiring, ended_tx.clone())?;
         }
         Ok(balancer)
     }
@@ -86,24 +92,21 @@ impl Balancer {
     fn start_shard(
         &mut self,
         config: &Config,
-        index: usize,
-        listener: OwnedFd,
+        wiring: Wiring,
         ended: Sender<Ended>,
     ) -> Result<(), StartError> {
-        let (waker, wake) = uring::wake_pair()?;
+        let index = wiring.shard;
         let plan = Plan {
             index,
             cpu: config.cpus[index],
-            listener,
-            wake,
+            wiring,
             ring: ring_config(config),
-            max_sessions: config.max_sessions_a_shard,
+            room: config.room_a_shard,
             shared: Arc::clone(&self.shared),
         };
         let (ready_tx, ready) = channel();
         let thread = std::thread::Builder::new().name(format!("shard-{index}"));
         self.threads.push(thread.spawn(move || run_shard(plan, &ready_tx, &ended))?);
-        self.wakers.push(waker);
         // A shard that panics before it is ready drops the sender.
         ready.recv().unwrap_or(Err(StartError::Resources(io::ErrorKind::Other.into())))
     }
@@ -200,7 +203,7 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
     if let Err(error) = uring::pin_to(plan.cpu) {
         tracing::warn!(cpu = plan.cpu, %error, "shard {} is not pinned", plan.index);
     }
-    let driver = match UringDriver::new(&plan.ring, plan.listener, plan.wake) {
+    let driver = match UringDriver::new(&plan.ring, plan.wiring) {
         Ok(driver) => driver,
         Err(error) => {
             let _ = ready.send(Err(error.into()));
@@ -208,7 +211,7 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
         }
     };
     let seed = uring::monotonic_ns() ^ plan.index as u64;
-    let mut shard = Shard::new(driver, plan.shared, plan.index, plan.max_sessions, seed);
+    let mut shard = Shard::new(driver, plan.shared, plan.index, plan.room, seed);
     let _ = ready.send(Ok(()));
     report.outcome = match shard.run() {
         Ok(()) => Ok(shard.driver().counters()),

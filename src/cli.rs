@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::core::balance::Algorithm;
+use crate::core::relay::{Bulk, Splice};
 
 /// A TCP load balancer on io_uring, one shard a core.
 ///
@@ -70,6 +71,9 @@ pub struct Serve {
     /// Buffers of 32 KiB for each shard [default: two for each session, up to 16384]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
     pub buffers: Option<u16>,
+    /// Whether bytes go through pipes, without being copied: while they come in bulk, never, always
+    #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
+    pub splice: SpliceName,
     /// Connections that may wait to be accepted, for each shard
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub backlog: u16,
@@ -156,6 +160,27 @@ impl From<AlgorithmName> for Algorithm {
             AlgorithmName::RoundRobin => Self::RoundRobin,
             AlgorithmName::LeastConnections => Self::LeastConnections,
             AlgorithmName::Random => Self::Random,
+        }
+    }
+}
+
+/// When bytes are spliced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpliceName {
+    /// Each direction of a session for as long as it is bulk
+    Auto,
+    /// Never: bytes are copied through buffers
+    Off,
+    /// Whenever a pipe is to be had
+    Always,
+}
+
+impl From<SpliceName> for Splice {
+    fn from(name: SpliceName) -> Self {
+        match name {
+            SpliceName::Auto => Self::Auto(Bulk::MEASURED),
+            SpliceName::Off => Self::Off,
+            SpliceName::Always => Self::Always,
         }
     }
 }

@@ -9,7 +9,9 @@ use uring::NofileLimit;
 
 use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
 use crate::core::balance::Algorithm;
-use crate::core::session::Deadlines;
+use crate::core::relay::Splice;
+use crate::core::session::{Deadlines, Rules};
+use crate::shard::Room;
 
 /// Everything that the balancer goes by.
 #[derive(Clone, Debug)]
@@ -26,12 +28,12 @@ pub struct Config {
     pub algorithm: Algorithm,
     /// The CPU of each shard.
     pub cpus: Vec<usize>,
-    /// Sessions at a time for each shard.
-    pub max_sessions_a_shard: usize,
+    /// Sessions and pipes at a time for each shard.
+    pub room_a_shard: Room,
     /// Buffers for each shard.
     pub buffers: u16,
-    /// How long a session may wait.
-    pub deadlines: Deadlines,
+    /// What sessions go by.
+    pub rules: Rules,
     /// Descriptors that the process may have.
     pub nofile: NofileLimit,
     /// How much is logged.
@@ -132,7 +134,10 @@ impl Config {
         refuse_itself(listen, &backends)?;
         let cpus = cpus_for(serve.shards)?;
         let nofile = uring::raise_nofile_limit().map_err(host("the file limit"))?;
-        let max_sessions = max_sessions(serve.max_sessions, cpus.len(), nofile)?;
+        let splice = Splice::from(serve.splice);
+        let max_pipes = max_pipes(splice, cpus.len(), nofile);
+        let fds_a_shard = FDS_A_SHARD + u64::from(max_pipes) * FDS_A_PIPE;
+        let max_sessions = max_sessions(serve.max_sessions, cpus.len(), fds_a_shard, nofile)?;
         let max_sessions_a_shard = max_sessions / cpus.len();
         let buffers = serve.buffers.unwrap_or_else(|| buffers_for(max_sessions_a_shard));
         let deadlines = Deadlines {
@@ -147,9 +152,9 @@ impl Config {
             backends,
             algorithm: serve.algorithm.into(),
             cpus,
-            max_sessions_a_shard,
+            room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
             buffers,
-            deadlines,
+            rules: Rules { deadlines, splice },
             nofile,
             log_level: serve.log_level,
             not_yet: serve.not_yet.clone(),
@@ -202,9 +207,10 @@ fn cpus_for(shards: Option<u16>) -> Result<Vec<usize>, ConfigError> {
 fn max_sessions(
     wanted: Option<u32>,
     shards: usize,
+    fds_a_shard: u64,
     nofile: NofileLimit,
 ) -> Result<usize, ConfigError> {
-    let reserved = RESERVED_FDS + shards as u64 * FDS_A_SHARD;
+    let reserved = RESERVED_FDS + shards as u64 * fds_a_shard;
     let fitting = nofile.now.saturating_sub(reserved) / FDS_A_SESSION;
     let most = usize::try_from(fitting).unwrap_or(usize::MAX).min(MOST_SESSIONS);
     if most < shards {
@@ -219,6 +225,18 @@ fn max_sessions(
         return Err(ConfigError::FewerSessionsThanShards { wanted, shards });
     }
     Ok(wanted)
+}
+
+/// A small part of the descriptors: a pipe is lent only while it is filled and drained, so many wait
+/// only where many readers are slow.
+fn max_pipes(splice: Splice, shards: usize, nofile: NofileLimit) -> u16 {
+    let part = nofile.now / PART_FOR_PIPES / shards as u64 / FDS_A_PIPE;
+    match splice {
+        Splice::Off => 0,
+        Splice::Auto(_) | Splice::Always => {
+            u16::try_from(part).unwrap_or(MOST_PIPES).min(MOST_PIPES)
+        }
+    }
 }
 
 fn buffers_for(max_sessions_a_shard: usize) -> u16 {
@@ -246,6 +264,13 @@ impl fmt::Display for Endpoint {
 const RESERVED_FDS: u64 = 64;
 /// Ring, eventfd, listener, and as many to spare.
 const FDS_A_SHARD: u64 = 8;
+/// Its two ends.
+const FDS_A_PIPE: u64 = 2;
+/// Of sixteen descriptors at most one is a pipe's.
+const PART_FOR_PIPES: u64 = 16;
+/// For each shard. With 256 KiB each that is a quarter of what a user without privileges may have in
+/// pipes (`fs.pipe-user-pages-soft`, 64 MiB).
+const MOST_PIPES: u16 = 64;
 /// One to the client and one to the backend.
 const FDS_A_SESSION: u64 = 2;
 /// Keeps the table of a shard in 32 bits wherever the file limit is unlimited.
@@ -261,26 +286,39 @@ pub const BUFFER_BYTES: u32 = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use crate::core::relay::Bulk;
+
     use super::*;
 
     const LIMIT: NofileLimit = NofileLimit { before: 1024, now: 20_000 };
 
     #[test]
     fn sessions_fit_the_descriptors() {
-        let most = max_sessions(None, 2, LIMIT).expect("plenty");
+        let most = max_sessions(None, 2, FDS_A_SHARD, LIMIT).expect("plenty");
         assert_eq!(most, (20_000 - 64 - 16) / 2);
-        assert_eq!(max_sessions(Some(100), 2, LIMIT).expect("fewer than fit"), 100);
+        assert_eq!(max_sessions(Some(100), 2, FDS_A_SHARD, LIMIT).expect("fewer than fit"), 100);
     }
 
     #[test]
     fn more_sessions_than_descriptors_are_refused_with_what_fits() {
-        let error = max_sessions(Some(10_000), 2, LIMIT).expect_err("too many").to_string();
+        let error =
+            max_sessions(Some(10_000), 2, FDS_A_SHARD, LIMIT).expect_err("too many").to_string();
         assert!(error.contains("20080") && error.contains("--max-sessions 9960"), "{error}");
     }
 
     #[test]
     fn a_shard_without_a_session_makes_no_sense() {
-        assert!(max_sessions(Some(1), 2, LIMIT).is_err());
-        assert!(max_sessions(None, 9, NofileLimit { before: 64, now: 64 }).is_err());
+        assert!(max_sessions(Some(1), 2, FDS_A_SHARD, LIMIT).is_err());
+        assert!(max_sessions(None, 9, FDS_A_SHARD, NofileLimit { before: 64, now: 64 }).is_err());
+    }
+
+    const AUTO: Splice = Splice::Auto(Bulk::MEASURED);
+
+    #[test]
+    fn pipes_take_a_small_part_of_the_descriptors() {
+        assert_eq!(max_pipes(AUTO, 2, LIMIT), MOST_PIPES);
+        let few = NofileLimit { before: 1024, now: 1024 };
+        assert_eq!(max_pipes(AUTO, 2, few), 16);
+        assert_eq!(max_pipes(Splice::Off, 2, LIMIT), 0);
     }
 }

@@ -13,6 +13,7 @@ use uring::RingCounters;
 use crate::balancer::{Balancer, StartError, Stopper};
 use crate::cli::{Cli, Command, Serve};
 use crate::config::{BUFFER_BYTES, Config, ConfigError};
+use crate::core::relay::Splice;
 use crate::core::session::EndReason;
 use crate::logging::Logging;
 use crate::shard::counters::Counters;
@@ -121,7 +122,7 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     let backends: Vec<String> = config.backends.iter().map(describe_backend).collect();
     let cpus: Vec<String> = config.cpus.iter().map(usize::to_string).collect();
     let shards = config.cpus.len();
-    let sessions = config.max_sessions_a_shard * shards;
+    let sessions = config.room_a_shard.max_sessions * shards;
     let nofile = config.nofile;
     writeln!(out, "evenkeel {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id())?;
     let mut setting = |name: &str, value: String| writeln!(out, "  {name:<10} {value}");
@@ -144,9 +145,10 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     setting("sessions", format!("at most {sessions} (open files: at most {limit}{raised})"))?;
     let (buffers, kib) = (config.buffers, BUFFER_BYTES / 1024);
     setting("buffers", format!("at most {buffers} of {kib} KiB a shard, taken as needed"))?;
+    setting("splice", describe_splice(config))?;
+    let deadlines = config.rules.deadlines;
     let [connect, idle, half_closed] =
-        [config.deadlines.connect, config.deadlines.idle, config.deadlines.half_closed]
-            .map(humantime::format_duration);
+        [deadlines.connect, deadlines.idle, deadlines.half_closed].map(humantime::format_duration);
     setting("timeouts", format!("connect {connect}, idle {idle}, half-closed {half_closed}"))?;
     setting(
         "health",
@@ -158,6 +160,15 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     }
     writeln!(out, "listening on {}", balancer.address())?;
     out.flush()
+}
+
+fn describe_splice(config: &Config) -> String {
+    let pipes = config.room_a_shard.max_pipes;
+    match config.rules.splice {
+        Splice::Auto(_) => format!("auto: bulk goes through pipes, at most {pipes} a shard"),
+        Splice::Off => "off: all bytes are copied".to_owned(),
+        Splice::Always => format!("always, through at most {pipes} pipes a shard"),
+    }
 }
 
 fn describe_backend(backend: &crate::config::BackendConfig) -> String {

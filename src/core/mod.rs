@@ -7,11 +7,13 @@
 //! - [`session`]: a client and its backend, from accept to the freed slot
 //! - [`relay`]: one direction of a session
 //! - [`balance`]: which backend is next
+//! - [`even`]: which shard takes a connection
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
 #![forbid(unsafe_code)]
 
 pub mod balance;
+pub mod even;
 pub mod moment;
 pub mod relay;
 pub mod session;
@@ -24,6 +26,10 @@ pub struct BackendId(pub u16);
 /// One of a shard's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufferId(pub u16);
+
+/// One of a shard's pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PipeId(pub u16);
 
 /// Where a session is going to be connected: a name may stand for several addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

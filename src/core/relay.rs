@@ -1,20 +1,36 @@
-//! One direction of a session: receive into a buffer, send from that same buffer, again.
+//! One direction of a session: bytes are received into a buffer and sent from that same buffer;
+//! or, while it is bulk, they go through a pipe without being copied (splice(2)).
 //!
 //! ```text
 //!             opened                   received
 //!  Unopened ──────────▶ Receiving ──────────────────▶ Sending
-//!                        │ ▲ │ ▲          sent all       │ │
-//!              no buffer │ │ │ └─────────────────────────┘ │ sent a part
-//!                        ▼ │ │                       ▲     │
-//!                    Starved │ end of stream         └─────┘
-//!             buffer free    ▼
-//!                        Finished          (any, when the session closes) ──▶ Stopped
+//!                        │ ▲ │ ▲          sent all       │ │ ▲
+//!              no buffer │ │ │ └─────────────────────────┤ └─┘ sent a part
+//!                        ▼ │ │                           │
+//!                    Starved │ end of stream             │ sent all, and it is bulk
+//!             buffer free    ▼                           ▼
+//!                        Finished               ┌──▶ Filling ──────▶ Draining ──────▶ Blocked
+//!                                        ready  │   nothing│  ▲ filled  │ ▲   full       │
+//!                                               │   there  ▼  └─────────┘ └──────────────┘
+//!                                               └─────── Watching   empty       ready
+//!
+//!  From Filling back to Receiving: little came, twice in a row; the source has ended, or so it
+//!  seems; it should have bytes and has none; there is no pipe. From any to Stopped: the session
+//!  closes.
 //! ```
 //!
 //! At most one operation is in flight, so bytes cannot be reordered, a slow destination stops the
 //! source, and the end of the stream can only be seen when everything before it was delivered.
+//!
+//! The rules of splice(2) (Linux fs/splice.c, net/ipv4/tcp.c) that this obeys:
+//! - A pipe is filled only when it is empty. So "nothing now" from the socket can only mean that
+//!   the socket has nothing, never that the pipe has no slot left.
+//! - "Nothing now" although the source was said to be readable: urgent data stands in the way. And
+//!   "end" from splice may be the same thing with a FIN behind it. A receive, which sees both as
+//!   they are, takes the next step.
+//! - Only a pipe with bytes in it is held while waiting, and only for the destination.
 
-use super::BufferId;
+use super::{BufferId, PipeId};
 
 /// Bytes that were received and not yet sent: `start..end` of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +45,75 @@ pub struct Held {
     pub more: bool,
 }
 
+/// What holds the bytes of a direction between its source and its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// They were copied there.
+    Buffer(BufferId),
+    /// They were moved there.
+    Pipe(PipeId),
+}
+
+/// When a direction goes through a pipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Splice {
+    /// While it is bulk.
+    Auto(Bulk),
+    /// Never.
+    Off,
+    /// Whenever it can.
+    Always,
+}
+
+/// What bulk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bulk {
+    /// A receive of at least this many bytes may be part of it.
+    pub large_receive: u32,
+    /// So many bytes in large receives, one after the other, are bulk.
+    pub after: u32,
+    /// When less than this comes at once, twice in a row, it is over.
+    pub little: u32,
+}
+
+impl Bulk {
+    /// What was measured to be worth a pipe.
+    pub const MEASURED: Self =
+        Self { large_receive: 8 * 1024, after: 256 * 1024, little: 8 * 1024 };
+}
+
+/// Why a direction changed its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// To splice: it is bulk, or that was asked for always.
+    Bulk,
+    /// To copy: little came, twice in a row.
+    Little,
+    /// To copy: the source was said to have bytes, and splice found none; urgent data, mostly.
+    Nothing,
+    /// To copy: splice saw the end, which a receive confirms.
+    End,
+    /// To copy: no pipe is to be had.
+    NoPipe,
+}
+
 /// Where a direction stands, and how much went through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relay {
     state: State,
-    bytes: u64,
+    /// Pipes emptied since the source was waited for.
+    rounds: u8,
+    /// Times in a row that little came.
+    little: u8,
+    /// Copying: bytes that came in large receives, one after the other. Splicing: bytes moved since
+    /// the source was waited for.
+    run: u32,
+    copied: u64,
+    spliced: u64,
 }
 
-/// The states of the diagram. Receiving and sending are also what the kernel holds.
+/// The states of the diagram. Receiving, sending, watching and blocked are also what the kernel
+/// holds; filling and draining are over before anything else happens to the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// The other side is not connected yet; bytes wait in the kernel.
@@ -47,6 +124,14 @@ pub(super) enum State {
     Starved,
     /// A send of these bytes is in flight.
     Sending(Held),
+    /// A poll tells when the source has bytes.
+    Watching,
+    /// An empty pipe is being filled from the source.
+    Filling,
+    /// A pipe is being emptied into the destination.
+    Draining(PipeId),
+    /// A poll tells when the destination takes more from the pipe.
+    Blocked(PipeId),
     /// The source has finished, and everything from it was delivered.
     Finished,
     /// The session closes; nothing is in flight here.
@@ -62,7 +147,7 @@ pub enum Event {
     Received(Held),
     /// The receive found the end of the stream.
     EndOfStream,
-    /// The receive failed: the source is gone.
+    /// The receive, or the filling of a pipe, failed: the source is gone.
     RecvFailed,
     /// The receive found no buffer.
     NoBuffer,
@@ -70,8 +155,51 @@ pub enum Event {
     BufferFree,
     /// The send took so many bytes.
     Sent(u32),
-    /// The send failed: the destination is gone.
+    /// The send, or the draining of a pipe, failed: the destination is gone.
     SendFailed,
+    /// The poll says that it is time to look again.
+    Ready,
+    /// The poll failed, or was cancelled.
+    PollFailed,
+    /// Bytes are in this pipe.
+    Filled(PipeId),
+    /// The source has nothing for a pipe now.
+    FilledNothing,
+    /// The source has ended, as far as a pipe can tell.
+    FilledEnd,
+    /// There is no pipe.
+    NoPipe,
+    /// The destination took so many bytes; an empty pipe has been given back.
+    Drained {
+        /// How many; none if it takes nothing now.
+        bytes: u32,
+        /// Whether the pipe is empty.
+        empty: bool,
+    },
+}
+
+impl Event {
+    /// Whether bytes came or went, or something ended: what an idle timeout waits for.
+    #[must_use]
+    pub const fn is_progress(self) -> bool {
+        match self {
+            Self::NoBuffer
+            | Self::BufferFree
+            | Self::Ready
+            | Self::FilledNothing
+            | Self::NoPipe => false,
+            Self::Drained { bytes, .. } => bytes > 0,
+            Self::Opened
+            | Self::Received(_)
+            | Self::EndOfStream
+            | Self::RecvFailed
+            | Self::Sent(_)
+            | Self::SendFailed
+            | Self::PollFailed
+            | Self::Filled(_)
+            | Self::FilledEnd => true,
+        }
+    }
 }
 
 /// What a direction wants done.
@@ -83,25 +211,40 @@ pub enum Step {
         release: Option<BufferId>,
         /// Whether bytes are probably there already.
         ready: bool,
+        /// Why the bytes are copied from now on, if they were not before.
+        change: Option<PathChange>,
     },
     /// Send these bytes, of which none or some were sent before.
     Send(Held),
     /// Be told when buffers are free.
     AwaitBuffer,
+    /// Fill a pipe from the source, now; `release` is empty and goes back first.
+    Fill {
+        /// The buffer that has been sent completely.
+        release: Option<BufferId>,
+        /// Why the bytes are spliced from now on, if they were not before.
+        change: Option<PathChange>,
+    },
+    /// Empty the pipe into the destination, now.
+    Drain(PipeId),
+    /// Wait until the source has bytes.
+    PollSource,
+    /// Wait until the destination takes bytes.
+    PollDestination,
     /// The end was reached: tell the destination.
     Finish,
     /// The source is gone.
     SourceGone,
-    /// The destination is gone; what was held is released.
-    DestinationGone(BufferId),
+    /// The destination is gone; what was held is given back.
+    DestinationGone(Holder),
 }
 
 /// The kernel answered something that was not asked. Our bug or the driver's; it is counted, and
-/// a buffer that came with it is not lost.
+/// what came with it is not lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unexpected {
-    /// To be released.
-    pub buffer: Option<BufferId>,
+    /// To be given back.
+    pub holder: Option<Holder>,
 }
 
 /// What the kernel holds for a direction.
@@ -111,16 +254,25 @@ pub enum InFlight {
     Recv,
     /// A send to the destination.
     Send,
+    /// A poll of either.
+    Poll,
 }
 
 impl Relay {
     /// A direction whose destination is not there yet.
-    pub const UNOPENED: Self = Self { state: State::Unopened, bytes: 0 };
+    pub const UNOPENED: Self =
+        Self { state: State::Unopened, rounds: 0, little: 0, run: 0, copied: 0, spliced: 0 };
 
-    /// Bytes delivered to the destination's socket.
+    /// Bytes delivered to the destination's socket from buffers.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub const fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// Bytes delivered to the destination's socket from pipes.
+    #[must_use]
+    pub const fn spliced(&self) -> u64 {
+        self.spliced
     }
 
     /// Whether the source has finished and everything was delivered.
@@ -133,7 +285,10 @@ impl Relay {
     /// the kernel does not look.
     #[must_use]
     pub const fn holds_bytes(&self) -> bool {
-        matches!(self.state, State::Sending(_) | State::Starved)
+        matches!(
+            self.state,
+            State::Sending(_) | State::Starved | State::Draining(_) | State::Blocked(_)
+        )
     }
 
     /// What the kernel holds.
@@ -142,7 +297,13 @@ impl Relay {
         match self.state {
             State::Receiving => Some(InFlight::Recv),
             State::Sending(_) => Some(InFlight::Send),
-            State::Unopened | State::Starved | State::Finished | State::Stopped => None,
+            State::Watching | State::Blocked(_) => Some(InFlight::Poll),
+            State::Unopened
+            | State::Starved
+            | State::Filling
+            | State::Draining(_)
+            | State::Finished
+            | State::Stopped => None,
         }
     }
 
@@ -150,17 +311,32 @@ impl Relay {
     ///
     /// # Errors
     /// [`Unexpected`] when nothing is in flight that could have this result.
-    pub fn on(&mut self, event: Event) -> Result<Step, Unexpected> {
+    pub fn on(&mut self, event: Event, splice: &Splice) -> Result<Step, Unexpected> {
         let (state, step) = match (self.state, event) {
+            (State::Unopened, Event::Opened) if *splice == Splice::Always => watch(),
             (State::Unopened, Event::Opened) => receive(None, true),
             (State::Starved, Event::BufferFree) => receive(None, true),
-            (State::Receiving, Event::Received(held)) => (State::Sending(held), Step::Send(held)),
+            (State::Receiving, Event::Received(held)) => self.received(held, splice),
             (State::Receiving, Event::EndOfStream) => (State::Finished, Step::Finish),
-            (State::Receiving, Event::RecvFailed) => (State::Stopped, Step::SourceGone),
+            (State::Receiving | State::Filling, Event::RecvFailed)
+            | (State::Watching, Event::PollFailed) => (State::Stopped, Step::SourceGone),
             (State::Receiving, Event::NoBuffer) => (State::Starved, Step::AwaitBuffer),
-            (State::Sending(held), Event::Sent(bytes)) => self.sent(held, bytes),
+            (State::Sending(held), Event::Sent(bytes)) => self.sent(held, bytes, splice),
             (State::Sending(held), Event::SendFailed) => {
-                (State::Stopped, Step::DestinationGone(held.buffer))
+                (State::Stopped, Step::DestinationGone(Holder::Buffer(held.buffer)))
+            }
+            (State::Watching, Event::Ready) => self.fill(None, None),
+            (State::Filling, Event::Filled(pipe)) => (State::Draining(pipe), Step::Drain(pipe)),
+            (State::Filling, Event::FilledNothing) => self.filled_nothing(splice),
+            (State::Filling, Event::FilledEnd) => self.copy(PathChange::End, true),
+            (State::Filling, Event::NoPipe) => self.copy(PathChange::NoPipe, true),
+            (State::Draining(pipe), Event::Drained { bytes, empty }) => {
+                self.drained(pipe, bytes, empty)
+            }
+            (State::Blocked(pipe), Event::Ready) => (State::Draining(pipe), Step::Drain(pipe)),
+            (State::Draining(pipe), Event::SendFailed)
+            | (State::Blocked(pipe), Event::PollFailed) => {
+                (State::Stopped, Step::DestinationGone(Holder::Pipe(pipe)))
             }
             (_, event) => return Err(Unexpected::at(event)),
         };
@@ -168,13 +344,70 @@ impl Relay {
         Ok(step)
     }
 
-    fn sent(&mut self, held: Held, bytes: u32) -> (State, Step) {
-        self.bytes += u64::from(bytes);
+    fn received(&mut self, held: Held, splice: &Splice) -> (State, Step) {
+        if let Splice::Auto(bulk) = splice {
+            let bytes = held.end - held.start;
+            self.run = if bytes < bulk.large_receive { 0 } else { self.run.saturating_add(bytes) };
+        }
+        (State::Sending(held), Step::Send(held))
+    }
+
+    fn sent(&mut self, held: Held, bytes: u32, splice: &Splice) -> (State, Step) {
+        self.copied += u64::from(bytes);
         let rest = Held { start: held.start + bytes, ..held };
         if rest.start < rest.end {
             (State::Sending(rest), Step::Send(rest))
+        } else if self.is_bulk(splice) {
+            self.fill(Some(held.buffer), Some(PathChange::Bulk))
         } else {
             receive(Some(held.buffer), held.more)
+        }
+    }
+
+    const fn is_bulk(&self, splice: &Splice) -> bool {
+        match splice {
+            Splice::Auto(bulk) => self.run >= bulk.after,
+            Splice::Off => false,
+            Splice::Always => true,
+        }
+    }
+
+    /// A first look at the source. What was moved so far does not count.
+    fn fill(&mut self, release: Option<BufferId>, change: Option<PathChange>) -> (State, Step) {
+        self.rounds = 0;
+        self.run = 0;
+        if change.is_some() {
+            self.little = 0;
+        }
+        (State::Filling, Step::Fill { release, change })
+    }
+
+    fn filled_nothing(&mut self, splice: &Splice) -> (State, Step) {
+        if self.run == 0 {
+            return self.copy(PathChange::Nothing, true);
+        }
+        let Splice::Auto(bulk) = splice else { return watch() };
+        self.little = if self.run < bulk.little { self.little + 1 } else { 0 };
+        if self.little < LITTLE_IN_A_ROW { watch() } else { self.copy(PathChange::Little, false) }
+    }
+
+    fn copy(&mut self, why: PathChange, ready: bool) -> (State, Step) {
+        self.run = 0;
+        (State::Receiving, Step::Recv { release: None, ready, change: Some(why) })
+    }
+
+    fn drained(&mut self, pipe: PipeId, bytes: u32, empty: bool) -> (State, Step) {
+        self.spliced += u64::from(bytes);
+        self.run = self.run.saturating_add(bytes);
+        if !empty {
+            return (State::Blocked(pipe), Step::PollDestination);
+        }
+        self.rounds += 1;
+        // Others have their turn: a poll of a source with bytes comes back at once, behind them.
+        if self.rounds < ROUNDS {
+            (State::Filling, Step::Fill { release: None, change: None })
+        } else {
+            watch()
         }
     }
 
@@ -189,11 +422,15 @@ impl Relay {
     ///
     /// # Errors
     /// [`Unexpected`] when nothing is in flight that could have this result.
-    pub fn wind_up(&mut self, event: Event) -> Result<Option<BufferId>, Unexpected> {
+    pub fn wind_up(&mut self, event: Event) -> Result<Option<Holder>, Unexpected> {
         let released = match (self.state, event) {
-            (State::Receiving, Event::Received(held)) => Some(held.buffer),
+            (State::Receiving, Event::Received(held)) => Some(Holder::Buffer(held.buffer)),
             (State::Receiving, Event::EndOfStream | Event::RecvFailed | Event::NoBuffer) => None,
-            (State::Sending(held), Event::Sent(_) | Event::SendFailed) => Some(held.buffer),
+            (State::Sending(held), Event::Sent(_) | Event::SendFailed) => {
+                Some(Holder::Buffer(held.buffer))
+            }
+            (State::Watching, Event::Ready | Event::PollFailed) => None,
+            (State::Blocked(pipe), Event::Ready | Event::PollFailed) => Some(Holder::Pipe(pipe)),
             // The shard's waiting list does not know that this direction has stopped.
             (State::Stopped | State::Finished, Event::BufferFree) => return Ok(None),
             (_, event) => return Err(Unexpected::at(event)),
@@ -204,113 +441,29 @@ impl Relay {
 }
 
 fn receive(release: Option<BufferId>, ready: bool) -> (State, Step) {
-    (State::Receiving, Step::Recv { release, ready })
+    (State::Receiving, Step::Recv { release, ready, change: None })
+}
+
+fn watch() -> (State, Step) {
+    (State::Watching, Step::PollSource)
 }
 
 impl Unexpected {
     fn at(event: Event) -> Self {
-        match event {
-            Event::Received(held) => Self { buffer: Some(held.buffer) },
-            _ => Self { buffer: None },
-        }
+        let holder = match event {
+            Event::Received(held) => Some(Holder::Buffer(held.buffer)),
+            Event::Filled(pipe) => Some(Holder::Pipe(pipe)),
+            _ => None,
+        };
+        Self { holder }
     }
 }
+
+/// One small message within a bulk transfer is no reason to change the path, another one is.
+const LITTLE_IN_A_ROW: u8 = 2;
+
+/// Pipes in a row for one direction.
+const ROUNDS: u8 = 16;
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    pub(in crate::core) const HELD: Held =
-        Held { buffer: BufferId(4), start: 0, end: 100, more: false };
-
-    const STATES: [State; 6] = [
-        State::Unopened,
-        State::Receiving,
-        State::Starved,
-        State::Sending(HELD),
-        State::Finished,
-        State::Stopped,
-    ];
-
-    const EVENTS: [Event; 9] = [
-        Event::Opened,
-        Event::Received(HELD),
-        Event::EndOfStream,
-        Event::RecvFailed,
-        Event::NoBuffer,
-        Event::BufferFree,
-        Event::Sent(100),
-        Event::Sent(40),
-        Event::SendFailed,
-    ];
-
-    /// The whole behaviour: every event in every state, `!` where nothing could have caused it.
-    #[test]
-    fn every_event_in_every_state_while_the_session_lives() {
-        let table =
-            STATES.map(|state| EVENTS.map(|event| name(Relay { state, bytes: 0 }.on(event))));
-        #[rustfmt::skip]
-        assert_eq!(table, [
-            //            opened  received  end       failed  no buffer free    sent all        sent part send failed
-            /* unopened */ ["recv", "!",    "!",      "!",    "!",     "!",     "!",            "!",      "!"],
-            /* receiving */["!",    "send", "finish", "gone", "await", "!",     "!",            "!",      "!"],
-            /* starved */  ["!",    "!",    "!",      "!",    "!",     "recv",  "!",            "!",      "!"],
-            /* sending */  ["!",    "!",    "!",      "!",    "!",     "!",     "release recv", "send",   "release gone"],
-            /* finished */ ["!",    "!",    "!",      "!",    "!",     "!",     "!",            "!",      "!"],
-            /* stopped */  ["!",    "!",    "!",      "!",    "!",     "!",     "!",            "!",      "!"],
-        ]);
-    }
-
-    #[test]
-    fn every_event_in_every_state_while_the_session_closes() {
-        let table = STATES.map(|state| {
-            EVENTS.map(|event| match (Relay { state, bytes: 0 }).wind_up(event) {
-                Ok(Some(_)) => "release",
-                Ok(None) => "end",
-                Err(_) => "!",
-            })
-        });
-        #[rustfmt::skip]
-        assert_eq!(table, [
-            //            opened received   end    failed no buffer free  sent all   sent part  send failed
-            /* unopened */ ["!", "!",       "!",   "!",   "!",   "!",   "!",       "!",       "!"],
-            /* receiving */["!", "release", "end", "end", "end", "!",   "!",       "!",       "!"],
-            /* starved */  ["!", "!",       "!",   "!",   "!",   "!",   "!",       "!",       "!"],
-            /* sending */  ["!", "!",       "!",   "!",   "!",   "!",   "release", "release", "release"],
-            /* finished */ ["!", "!",       "!",   "!",   "!",   "end", "!",       "!",       "!"],
-            /* stopped */  ["!", "!",       "!",   "!",   "!",   "end", "!",       "!",       "!"],
-        ]);
-    }
-
-    fn name(step: Result<Step, Unexpected>) -> &'static str {
-        match step {
-            Ok(Step::Recv { release: None, .. }) => "recv",
-            Ok(Step::Recv { release: Some(_), .. }) => "release recv",
-            Ok(Step::Send(_)) => "send",
-            Ok(Step::AwaitBuffer) => "await",
-            Ok(Step::Finish) => "finish",
-            Ok(Step::SourceGone) => "gone",
-            Ok(Step::DestinationGone(_)) => "release gone",
-            Err(_) => "!",
-        }
-    }
-
-    #[test]
-    fn a_short_send_goes_on_where_it_stopped() {
-        let mut relay = Relay { state: State::Sending(HELD), bytes: 0 };
-        let rest = Held { start: 40, ..HELD };
-        assert_eq!(relay.on(Event::Sent(40)), Ok(Step::Send(rest)));
-        assert_eq!(
-            relay.on(Event::Sent(60)),
-            Ok(Step::Recv { release: Some(HELD.buffer), ready: false })
-        );
-        assert_eq!(relay.bytes(), 100);
-    }
-
-    #[test]
-    fn a_buffer_that_comes_unasked_is_handed_back() {
-        let mut relay = Relay::UNOPENED;
-        let lost = Unexpected { buffer: Some(HELD.buffer) };
-        assert_eq!(relay.on(Event::Received(HELD)), Err(lost));
-    }
-}
+pub(super) mod tests;

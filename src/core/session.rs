@@ -23,8 +23,8 @@ use arrayvec::ArrayVec;
 
 use super::balance::Tried;
 use super::moment::Moment;
-use super::relay::{self, InFlight, Relay, Step};
-use super::{BackendId, BufferId, Candidate, Direction};
+use super::relay::{self, Holder, InFlight, PathChange, Relay, Splice, Step};
+use super::{BackendId, BufferId, Candidate, Direction, PipeId, Side};
 
 pub use super::relay::Held;
 
@@ -37,6 +37,15 @@ pub struct Deadlines {
     pub idle: Duration,
     /// For any byte after one side has finished writing.
     pub half_closed: Duration,
+}
+
+/// What sessions go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long they may wait.
+    pub deadlines: Deadlines,
+    /// When their bytes go through pipes.
+    pub splice: Splice,
 }
 
 /// Why a session ended; the first cause wins. Logs and counters use the two letters.
@@ -130,12 +139,24 @@ pub enum Action {
     },
     /// Send [`relay::Event::BufferFree`] when buffers are free.
     AwaitBuffer(Direction),
+    /// Fill an empty pipe from the direction's source, now, and say at once how that went:
+    /// [`relay::Event::Filled`], `FilledNothing`, `FilledEnd`, `NoPipe` or `RecvFailed`.
+    Fill(Direction),
+    /// Empty the pipe into the direction's destination, now, and say at once how that went:
+    /// [`relay::Event::Drained`] or `SendFailed`.
+    Drain(Direction, PipeId),
+    /// Wait until the direction's source has bytes, or its destination takes some.
+    Poll(Direction, Side),
     /// Tell the direction's destination that its source has finished.
     FinishWriting(Direction),
     /// Give up what is in flight in this direction.
     Cancel(Direction, InFlight),
     /// Give a buffer back.
     Release(BufferId),
+    /// Give a pipe back that still holds bytes, which nobody will get.
+    ClosePipe(PipeId),
+    /// The direction changed its path.
+    CountPath(Direction, PathChange),
     /// Send [`Event::TimerFired`] at this moment; replaces the timer that was armed.
     ArmTimer(Moment),
     /// Nothing is in flight and nothing will be: close the sockets, forget the session.
@@ -177,10 +198,10 @@ enum State {
 impl Session {
     /// A session for a client that was just accepted, and what to do first.
     #[must_use]
-    pub fn open(candidate: Candidate, now: Moment, deadlines: &Deadlines) -> (Self, Actions) {
+    pub fn open(candidate: Candidate, now: Moment, rules: &Rules) -> (Self, Actions) {
         let mut tried = Tried::NOBODY;
         tried.add(candidate.backend);
-        let deadline = now + deadlines.connect;
+        let deadline = now + rules.deadlines.connect;
         let session = Self {
             state: State::Connecting { candidate, tried, deadline },
             relays: [Relay::UNOPENED; 2],
@@ -208,25 +229,25 @@ impl Session {
         }
     }
 
-    /// Bytes delivered in one direction.
+    /// One direction: how much went through it.
     #[must_use]
-    pub fn bytes(&self, direction: Direction) -> u64 {
-        self.relays[direction as usize].bytes()
+    pub fn relay(&self, direction: Direction) -> &Relay {
+        &self.relays[direction as usize]
     }
 
     /// One event; total: an event that nothing can have caused is counted and changes nothing.
-    pub fn on(&mut self, event: Event, now: Moment, deadlines: &Deadlines) -> Actions {
+    pub fn on(&mut self, event: Event, now: Moment, rules: &Rules) -> Actions {
         match event {
-            Event::Connected => self.on_connected(now, deadlines),
-            Event::ConnectFailed { next } => self.on_connect_failed(next, now, deadlines),
+            Event::Connected => self.on_connected(now, rules),
+            Event::ConnectFailed { next } => self.on_connect_failed(next, now, rules),
             Event::ConnectDeferred => self.on_connect_deferred(now),
-            Event::Relay(direction, event) => self.on_relay(direction, event, now, deadlines),
-            Event::TimerFired => self.on_timer(now, deadlines),
+            Event::Relay(direction, event) => self.on_relay(direction, event, now, rules),
+            Event::TimerFired => self.on_timer(now, rules),
             Event::Cut => self.close(EndReason::Cut, true, now),
         }
     }
 
-    fn on_connected(&mut self, now: Moment, deadlines: &Deadlines) -> Actions {
+    fn on_connected(&mut self, now: Moment, rules: &Rules) -> Actions {
         if !std::mem::replace(&mut self.connecting, false) {
             return actions([Action::CountUnexpected]);
         }
@@ -236,10 +257,10 @@ impl Session {
                 self.last_progress = now;
                 // The timer of the connect may have fired, its cancel having come too late; and it is
                 // too far away when sessions may be idle for less than a connect may take.
-                let mut actions = actions([Action::ArmTimer(now + deadlines.idle)]);
+                let mut actions = actions([Action::ArmTimer(now + rules.deadlines.idle)]);
                 // A client usually speaks before its backend is connected.
                 for direction in Direction::BOTH {
-                    actions.extend(self.open_relay(direction));
+                    actions.extend(self.open_relay(direction, rules));
                 }
                 actions
             }
@@ -248,17 +269,21 @@ impl Session {
         }
     }
 
-    fn open_relay(&mut self, direction: Direction) -> Option<Action> {
-        let step = self.relays[direction as usize].on(relay::Event::Opened);
-        let ready = direction == Direction::ClientToBackend;
-        step.is_ok().then_some(Action::Recv { direction, ready })
+    fn open_relay(&mut self, direction: Direction, rules: &Rules) -> Option<Action> {
+        match self.relays[direction as usize].on(relay::Event::Opened, &rules.splice).ok()? {
+            Step::PollSource => Some(Action::Poll(direction, direction.source())),
+            _ => {
+                let ready = direction == Direction::ClientToBackend;
+                Some(Action::Recv { direction, ready })
+            }
+        }
     }
 
     fn on_connect_failed(
         &mut self,
         next: Option<Candidate>,
         now: Moment,
-        deadlines: &Deadlines,
+        rules: &Rules,
     ) -> Actions {
         if !std::mem::replace(&mut self.connecting, false) {
             return actions([Action::CountUnexpected]);
@@ -268,7 +293,7 @@ impl Session {
                 if next.backend != candidate.backend {
                     tried.add(next.backend);
                 }
-                (*candidate, *deadline) = (next, now + deadlines.connect);
+                (*candidate, *deadline) = (next, now + rules.deadlines.connect);
                 self.connecting = true;
                 actions([Action::ArmTimer(*deadline), Action::Connect(next)])
             }
@@ -311,59 +336,63 @@ impl Session {
         direction: Direction,
         event: relay::Event,
         now: Moment,
-        deadlines: &Deadlines,
+        rules: &Rules,
     ) -> Actions {
         if matches!(self.state, State::Closing { .. }) {
             return self.wind_up(direction, event);
         }
-        match self.relays[direction as usize].on(event) {
+        match self.relays[direction as usize].on(event, &rules.splice) {
             Ok(step) => {
-                // A direction that gets a buffer, or none, has moved no byte.
-                if !matches!(event, relay::Event::NoBuffer | relay::Event::BufferFree) {
+                if event.is_progress() {
                     self.last_progress = now;
                 }
-                self.take(step, direction, now, deadlines)
+                self.take(step, direction, now, rules)
             }
             Err(unexpected) => uncaused(unexpected),
         }
     }
 
-    fn take(
-        &mut self,
-        step: Step,
-        direction: Direction,
-        now: Moment,
-        deadlines: &Deadlines,
-    ) -> Actions {
+    fn take(&mut self, step: Step, direction: Direction, now: Moment, rules: &Rules) -> Actions {
         match step {
             Step::Send(held) => actions([Action::Send { direction, held }]),
-            Step::Recv { release: None, ready } => actions([Action::Recv { direction, ready }]),
-            Step::Recv { release: Some(buffer), ready } => {
+            Step::Recv { release: None, ready, change: None } => {
+                actions([Action::Recv { direction, ready }])
+            }
+            Step::Recv { release: Some(buffer), ready, change: None } => {
                 actions([Action::Release(buffer), Action::Recv { direction, ready }])
             }
+            Step::Recv { release, ready, change } => {
+                on_the_way(direction, release, change, Action::Recv { direction, ready })
+            }
+            Step::Fill { release, change } => {
+                on_the_way(direction, release, change, Action::Fill(direction))
+            }
+            Step::Drain(pipe) => actions([Action::Drain(direction, pipe)]),
+            Step::PollSource => actions([Action::Poll(direction, direction.source())]),
+            Step::PollDestination => actions([Action::Poll(direction, direction.destination())]),
             Step::AwaitBuffer => actions([Action::AwaitBuffer(direction)]),
             Step::Finish if self.relays.iter().all(Relay::is_finished) => {
                 self.close(EndReason::Finished, false, now)
             }
             Step::Finish => actions([
                 Action::FinishWriting(direction),
-                Action::ArmTimer(now + deadlines.half_closed),
+                Action::ArmTimer(now + rules.deadlines.half_closed),
             ]),
             Step::SourceGone => self.close(gone(direction.source()), true, now),
-            Step::DestinationGone(buffer) => {
-                let mut actions = actions([Action::Release(buffer)]);
+            Step::DestinationGone(holder) => {
+                let mut actions = actions([give_back(holder)]);
                 actions.extend(self.close(gone(direction.destination()), true, now));
                 actions
             }
         }
     }
 
-    fn on_timer(&mut self, now: Moment, deadlines: &Deadlines) -> Actions {
+    fn on_timer(&mut self, now: Moment, rules: &Rules) -> Actions {
         match self.state {
             State::Connecting { .. } if !self.connecting => self.connect_again(now),
             // Deadlines move later at every byte; the timer is moved only here.
-            _ if self.deadline(deadlines).is_some_and(|deadline| now < deadline) => {
-                self.deadline(deadlines).map(Action::ArmTimer).into_iter().collect()
+            _ if self.deadline(rules).is_some_and(|deadline| now < deadline) => {
+                self.deadline(rules).map(Action::ArmTimer).into_iter().collect()
             }
             // Its completion comes as `ConnectFailed`.
             State::Connecting { .. } | State::Closing { .. } => self.cancel_in_flight(now),
@@ -378,13 +407,13 @@ impl Session {
     }
 
     /// When the session ends unless something happens before.
-    pub(crate) fn deadline(&self, deadlines: &Deadlines) -> Option<Moment> {
+    pub(crate) fn deadline(&self, rules: &Rules) -> Option<Moment> {
         match self.state {
             State::Connecting { deadline, .. } => Some(deadline),
             State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
-                Some(self.last_progress + deadlines.half_closed)
+                Some(self.last_progress + rules.deadlines.half_closed)
             }
-            State::Relaying { .. } => Some(self.last_progress + deadlines.idle),
+            State::Relaying { .. } => Some(self.last_progress + rules.deadlines.idle),
             State::Closing { .. } => None,
         }
     }
@@ -419,15 +448,18 @@ impl Session {
     /// The end of something that was in flight when the session began to close.
     fn wind_up(&mut self, direction: Direction, event: relay::Event) -> Actions {
         match self.relays[direction as usize].wind_up(event) {
-            Ok(buffer) => {
+            Ok(holder) => {
                 // A receive that was cancelled too late met bytes, or perhaps did: a buffer is taken
-                // before the socket is looked at. Nobody will get them.
-                let meets_bytes =
-                    matches!(event, relay::Event::Received(_) | relay::Event::NoBuffer);
+                // before the socket is looked at, and a poll only says that there is something.
+                // Nobody will get them.
+                let meets_bytes = matches!(
+                    event,
+                    relay::Event::Received(_) | relay::Event::NoBuffer | relay::Event::Ready
+                );
                 if let State::Closing { reset, .. } = &mut self.state {
                     *reset |= meets_bytes;
                 }
-                let mut actions: Actions = buffer.map(Action::Release).into_iter().collect();
+                let mut actions: Actions = holder.map(give_back).into_iter().collect();
                 // A waiting list that comes late must not free the slot a second time.
                 if event != relay::Event::BufferFree {
                     actions.extend(self.free_if_idle());
@@ -460,16 +492,38 @@ impl Session {
     }
 }
 
-fn gone(side: super::Side) -> EndReason {
+fn gone(side: Side) -> EndReason {
     match side {
-        super::Side::Client => EndReason::ClientGone,
-        super::Side::Backend => EndReason::BackendGone,
+        Side::Client => EndReason::ClientGone,
+        Side::Backend => EndReason::BackendGone,
     }
+}
+
+fn give_back(holder: Holder) -> Action {
+    match holder {
+        Holder::Buffer(buffer) => Action::Release(buffer),
+        Holder::Pipe(pipe) => Action::ClosePipe(pipe),
+    }
+}
+
+/// What a direction does next, having first given back what it needs no more, on a path that is
+/// perhaps another one.
+fn on_the_way(
+    direction: Direction,
+    release: Option<BufferId>,
+    change: Option<PathChange>,
+    next: Action,
+) -> Actions {
+    let mut actions = Actions::new();
+    actions.extend(release.map(Action::Release));
+    actions.extend(change.map(|change| Action::CountPath(direction, change)));
+    actions.push(next);
+    actions
 }
 
 fn uncaused(unexpected: relay::Unexpected) -> Actions {
     let mut actions = actions([Action::CountUnexpected]);
-    actions.extend(unexpected.buffer.map(Action::Release));
+    actions.extend(unexpected.holder.map(give_back));
     actions
 }
 

@@ -3,8 +3,10 @@
 //! Each counter has one writer, its shard, and any number of readers; so it is a plain load and
 //! store, without a locked instruction.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::core::Direction;
+use crate::core::relay::PathChange;
 use crate::core::session::EndReason;
 
 macro_rules! counters {
@@ -13,6 +15,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Sessions now.
+            pub sessions: Gauge,
             /// Sessions ended, by reason, in the order of [`EndReason::ALL`].
             pub ended: [Counter; EndReason::ALL.len()],
         }
@@ -34,16 +38,50 @@ counters! {
     accept_failed,
     /// Times that accepting stopped because descriptors or memory ran out.
     accept_paused,
+    /// Accepted connections that were given to a shard with fewer sessions.
+    handed_over,
+    /// Connections that other shards accepted.
+    taken_over,
     /// Connects started.
     connects,
     /// Connects that failed and could be tried elsewhere, or not.
     connect_failed,
     /// Connects given up at their deadline.
     connect_timeout,
-    /// Bytes delivered to backends by sessions that have ended.
-    bytes_to_backends,
-    /// Bytes delivered to clients by sessions that have ended.
-    bytes_to_clients,
+    /// Bytes delivered to backends from buffers.
+    bytes_to_backends_copied,
+    /// Bytes delivered to backends from pipes.
+    bytes_to_backends_spliced,
+    /// Bytes delivered to clients from buffers.
+    bytes_to_clients_copied,
+    /// Bytes delivered to clients from pipes.
+    bytes_to_clients_spliced,
+    /// Times that the way to a backend became spliced.
+    path_to_backend_spliced,
+    /// Times that it became copied again, because little came.
+    path_to_backend_little,
+    /// The same, because splice found nothing where there should be something.
+    path_to_backend_nothing,
+    /// The same, because the end came.
+    path_to_backend_end,
+    /// The same, because there was no pipe.
+    path_to_backend_no_pipe,
+    /// Times that the way to a client became spliced.
+    path_to_client_spliced,
+    /// Times that it became copied again, because little came.
+    path_to_client_little,
+    /// The same, because splice found nothing where there should be something.
+    path_to_client_nothing,
+    /// The same, because the end came.
+    path_to_client_end,
+    /// The same, because there was no pipe.
+    path_to_client_no_pipe,
+    /// Pipes that were wanted while all were lent.
+    pipe_all_lent,
+    /// Pipes that were wanted and could not be made.
+    pipe_failed,
+    /// Pipes closed with bytes in them.
+    pipe_closed_full,
     /// Receives that found no buffer.
     recv_no_buffer,
     /// Sends that took only a part.
@@ -73,7 +111,59 @@ impl Counter {
     }
 }
 
+/// One number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU32);
+
+impl Gauge {
+    /// Sets it; only the owning shard may.
+    pub fn set(&self, value: u32) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn value(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Counters {
+    /// Bytes delivered from buffers.
+    #[must_use]
+    pub fn copied(&self, direction: Direction) -> &Counter {
+        match direction {
+            Direction::ClientToBackend => &self.bytes_to_backends_copied,
+            Direction::BackendToClient => &self.bytes_to_clients_copied,
+        }
+    }
+
+    /// Bytes delivered from pipes.
+    #[must_use]
+    pub fn spliced(&self, direction: Direction) -> &Counter {
+        match direction {
+            Direction::ClientToBackend => &self.bytes_to_backends_spliced,
+            Direction::BackendToClient => &self.bytes_to_clients_spliced,
+        }
+    }
+
+    /// Changes of path.
+    #[must_use]
+    pub fn path_change(&self, direction: Direction, change: PathChange) -> &Counter {
+        match (direction, change) {
+            (Direction::ClientToBackend, PathChange::Bulk) => &self.path_to_backend_spliced,
+            (Direction::ClientToBackend, PathChange::Little) => &self.path_to_backend_little,
+            (Direction::ClientToBackend, PathChange::Nothing) => &self.path_to_backend_nothing,
+            (Direction::ClientToBackend, PathChange::End) => &self.path_to_backend_end,
+            (Direction::ClientToBackend, PathChange::NoPipe) => &self.path_to_backend_no_pipe,
+            (Direction::BackendToClient, PathChange::Bulk) => &self.path_to_client_spliced,
+            (Direction::BackendToClient, PathChange::Little) => &self.path_to_client_little,
+            (Direction::BackendToClient, PathChange::Nothing) => &self.path_to_client_nothing,
+            (Direction::BackendToClient, PathChange::End) => &self.path_to_client_end,
+            (Direction::BackendToClient, PathChange::NoPipe) => &self.path_to_client_no_pipe,
+        }
+    }
+
     /// Counts an ended session.
     pub fn count_end(&self, reason: EndReason) {
         self.ended[reason as usize].add(1);

@@ -8,18 +8,25 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use uring::{Errno, Owner, Token};
+use uring::{Errno, Op, Owner, Spliced, Token, WakeSource};
 
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 use crate::core::{BufferId, Direction};
 
+use super::post::Post;
+
 /// The operating system, as a shard sees it.
 pub trait Driver {
     /// One connection. Dropped only through [`Driver::close`], when nothing is in flight on it.
     type Socket;
+
+    /// What bytes are spliced through.
+    type Pipe;
 
     /// The present; it does not go back.
     fn now(&mut self) -> Moment;
@@ -42,6 +49,35 @@ pub trait Driver {
     /// buffer stays the session's.
     fn send(&mut self, socket: &mut Self::Socket, held: Held, owner: Owner);
 
+    /// Waits until the socket is worth a look; answered by [`Outcome::Done`], at once if it is
+    /// already.
+    fn poll(&mut self, socket: &Self::Socket, what: Readiness, owner: Owner);
+
+    /// A pipe that is worth splicing through.
+    ///
+    /// # Errors
+    /// `EMFILE` or `ENFILE` without a descriptor, `EPERM` when only a tiny pipe is to be had.
+    fn make_pipe(&mut self) -> Result<Self::Pipe, Errno>;
+
+    /// Moves bytes into an empty pipe, at once.
+    ///
+    /// # Errors
+    /// The socket's.
+    fn fill(&mut self, pipe: &mut Self::Pipe, source: &mut Self::Socket) -> Result<Spliced, Errno>;
+
+    /// Moves bytes out of a pipe, at once.
+    ///
+    /// # Errors
+    /// The socket's.
+    fn drain(
+        &mut self,
+        pipe: &mut Self::Pipe,
+        destination: &mut Self::Socket,
+    ) -> Result<Spliced, Errno>;
+
+    /// Bytes in a pipe.
+    fn held(&self, pipe: &Self::Pipe) -> u32;
+
     /// Whether a connect to an address of this host has met its own socket instead of a listener.
     fn is_connected_to_itself(&self, socket: &Self::Socket) -> bool;
 
@@ -59,6 +95,13 @@ pub trait Driver {
 
     /// The end of a socket; with `reset` the peer sees that it was not a clean one.
     fn close(&mut self, socket: Self::Socket, reset: bool);
+
+    /// Hands a connection, with nothing in flight on it, to another shard, where it comes as
+    /// [`Outcome::HandedOver`].
+    ///
+    /// # Errors
+    /// The connection, when that shard takes no more at the moment.
+    fn hand_over(&mut self, socket: Self::Socket, shard: usize) -> Result<(), Self::Socket>;
 
     /// Stops listening. Accepts must have been cancelled and answered.
     fn stop_listening(&mut self);
@@ -78,6 +121,15 @@ pub trait Driver {
     ) -> io::Result<()>;
 }
 
+/// What a poll waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Bytes to read, an end or an error.
+    Readable,
+    /// Room to write, or an error.
+    Writable,
+}
+
 /// The answer to one operation.
 #[derive(Debug)]
 pub struct Completion<S> {
@@ -92,13 +144,15 @@ pub struct Completion<S> {
 pub enum Outcome<S> {
     /// An accept.
     Accepted(S),
+    /// Another shard accepted it; nobody has asked, so the token says only [`HANDED_OVER`].
+    HandedOver(S),
     /// A receive brought bytes.
     Received(Held),
     /// A receive found the end of the stream.
     EndOfStream,
     /// A receive found no buffer.
     NoBuffer,
-    /// A connect succeeded, or a send took so many bytes.
+    /// A connect succeeded, a poll found what it waited for, or a send took so many bytes.
     Done(u32),
     /// The errno, as the kernel's manual page of the operation names it.
     Failed(Errno),
@@ -118,6 +172,22 @@ pub fn direction(owner: Owner) -> Direction {
         _ => Direction::BackendToClient,
     }
 }
+
+/// What a driver of real sockets is connected to, besides the kernel.
+#[derive(Debug)]
+pub struct Wiring {
+    /// Where it accepts.
+    pub listener: OwnedFd,
+    /// What wakes it.
+    pub wake: WakeSource,
+    /// Connections from and to other shards.
+    pub post: Arc<Post>,
+    /// Which shard it is.
+    pub shard: usize,
+}
+
+/// The token of what comes unasked.
+pub const HANDED_OVER: Token = Token { op: Op::Accept, owner: Owner::slot(u32::MAX) };
 
 /// Completions dealt with between two waits. More would delay the first answers of a batch, fewer
 /// would cost more enters.

@@ -5,10 +5,12 @@
 
 pub mod counters;
 pub mod driver;
+mod pipes;
+pub mod post;
 pub mod run;
 pub mod shared;
 #[cfg(test)]
 mod sim;
 pub mod uring;
 
-pub use run::{Shard, Turn};
+pub use run::{Room, Shard, Turn};

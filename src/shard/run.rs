@@ -6,6 +6,7 @@ mod accept;
 mod audit;
 mod connect;
 mod end;
+mod splice;
 mod telling;
 
 use std::collections::VecDeque;
@@ -22,10 +23,11 @@ use crate::core::session::{Action, Actions, Event, Session};
 use crate::core::timers::Timers;
 use crate::core::{BackendId, Direction, Side};
 
-use telling::LineBudget;
+use telling::PerSecond;
 
 use super::counters::Counters;
-use super::driver::{BATCH, Completion, Driver, Outcome, direction, tag};
+use super::driver::{BATCH, Completion, Driver, Outcome, Readiness, direction, tag};
+use super::pipes::Pipes;
 use super::shared::Shared;
 
 /// A shard over one driver.
@@ -35,6 +37,7 @@ pub struct Shard<D: Driver> {
     index: usize,
     max_sessions: usize,
     sessions: Slots<Entry<D::Socket>>,
+    pipes: Pipes<D::Pipe>,
     timers: Timers,
     /// Sessions that wait for a descriptor to connect with; nobody is accepted meanwhile.
     deferred: usize,
@@ -45,8 +48,11 @@ pub struct Shard<D: Driver> {
     accepting: Accepting,
     now: Moment,
     rng: fastrand::Rng,
-    routing_lines: LineBudget,
-    warnings: LineBudget,
+    routing_lines: PerSecond,
+    warnings: PerSecond,
+    hand_overs: PerSecond,
+    /// Sessions of every shard, as of the last accept.
+    crowd: Vec<u32>,
     /// When it may be told again that accepting pauses.
     tell_pause_at: Moment,
     completions: Vec<Completion<D::Socket>>,
@@ -76,6 +82,15 @@ enum Accepting {
     },
 }
 
+/// How much a shard may have at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Sessions.
+    pub max_sessions: usize,
+    /// Pipes.
+    pub max_pipes: u16,
+}
+
 /// What became of a shard in one turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -87,18 +102,14 @@ pub enum Turn {
 
 impl<D: Driver> Shard<D> {
     /// A shard without sessions. `index` tells which of the shared counters are its own.
-    pub fn new(
-        driver: D,
-        shared: Arc<Shared>,
-        index: usize,
-        max_sessions: usize,
-        seed: u64,
-    ) -> Self {
+    pub fn new(driver: D, shared: Arc<Shared>, index: usize, room: Room, seed: u64) -> Self {
+        let Room { max_sessions, max_pipes } = room;
         Self {
             driver,
             shared,
             index,
             max_sessions,
+            pipes: Pipes::new(max_pipes),
             sessions: Slots::default(),
             timers: Timers::default(),
             deferred: 0,
@@ -107,8 +118,10 @@ impl<D: Driver> Shard<D> {
             accepting: Accepting::Yes,
             now: Moment::default(),
             rng: fastrand::Rng::with_seed(seed),
-            routing_lines: LineBudget::default(),
-            warnings: LineBudget::default(),
+            routing_lines: PerSecond::new(LINES_PER_SECOND),
+            warnings: PerSecond::new(LINES_PER_SECOND),
+            hand_overs: PerSecond::new(HAND_OVERS_PER_SECOND),
+            crowd: Vec::new(),
             tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
         }
@@ -166,6 +179,7 @@ impl<D: Driver> Shard<D> {
     fn on_completion(&mut self, completion: Completion<D::Socket>) {
         let Completion { token: Token { op, owner }, outcome } = completion;
         match (op, outcome) {
+            (_, Outcome::HandedOver(client)) => self.take_over(client),
             (Op::Accept, outcome) => self.on_accept(owner.slot, outcome),
             (Op::Connect, Outcome::Done(_)) => self.on_connected(owner),
             (Op::Connect, Outcome::Failed(errno)) => self.on_connect_failed(owner, errno),
@@ -179,13 +193,16 @@ impl<D: Driver> Shard<D> {
                 debug!(slot = owner.slot, side = ?direction(owner).source(), %errno, "receive failed");
                 self.relay(owner, relay::Event::RecvFailed);
             }
-            (Op::Send, Outcome::Done(bytes)) => self.relay(owner, relay::Event::Sent(bytes)),
+            (Op::Send, Outcome::Done(bytes)) => {
+                self.counters().copied(direction(owner)).add(bytes.into());
+                self.relay(owner, relay::Event::Sent(bytes));
+            }
             (Op::Send, Outcome::Failed(errno)) => {
                 debug!(slot = owner.slot, side = ?direction(owner).destination(), %errno, "send failed");
                 self.relay(owner, relay::Event::SendFailed);
             }
-            // A wake-up; what it is about is looked at in every turn.
-            (Op::Poll, _) => {}
+            (Op::Poll, Outcome::Done(_)) => self.relay(owner, relay::Event::Ready),
+            (Op::Poll, Outcome::Failed(_)) => self.relay(owner, relay::Event::PollFailed),
             (_, Outcome::Received(held)) => {
                 self.counters().unexpected_event.add(1);
                 self.driver.release(held.buffer);
@@ -206,7 +223,7 @@ impl<D: Driver> Shard<D> {
             let Some(entry) = self.sessions.find(owner) else {
                 return self.on_stale(event);
             };
-            let actions = entry.session.on(event, self.now, &self.shared.deadlines);
+            let actions = entry.session.on(event, self.now, &self.shared.rules);
             next = self.perform(owner, actions);
         }
     }
@@ -241,6 +258,20 @@ impl<D: Driver> Shard<D> {
                     let socket = entry.socket(direction.destination());
                     self.driver.send(socket, held, owner.tagged(tag(direction)));
                 }
+                Action::Fill(direction) => {
+                    follow_up = Some(Event::Relay(direction, self.fill(owner, direction)));
+                }
+                Action::Drain(direction, pipe) => {
+                    follow_up = Some(Event::Relay(direction, self.drain(owner, direction, pipe)));
+                }
+                Action::Poll(direction, side) => {
+                    let what = match side == direction.source() {
+                        true => Readiness::Readable,
+                        false => Readiness::Writable,
+                    };
+                    let entry = self.sessions.find(owner).expect(ALIVE);
+                    self.driver.poll(entry.socket(side), what, owner.tagged(tag(direction)));
+                }
                 Action::AwaitBuffer(direction) => self.await_buffer(owner, direction),
                 Action::FinishWriting(direction) => {
                     let entry = self.sessions.find(owner).expect(ALIVE);
@@ -250,10 +281,13 @@ impl<D: Driver> Shard<D> {
                     let op = match in_flight {
                         relay::InFlight::Recv => Op::Recv,
                         relay::InFlight::Send => Op::Send,
+                        relay::InFlight::Poll => Op::Poll,
                     };
                     self.driver.cancel(Token { op, owner: owner.tagged(tag(direction)) });
                 }
                 Action::Release(buffer) => self.driver.release(buffer),
+                Action::ClosePipe(pipe) => self.close_pipe(pipe),
+                Action::CountPath(direction, change) => self.count_path(direction, change),
                 Action::ArmTimer(deadline) => self.timers.arm(owner.slot, deadline),
                 Action::Free { reason, reset_client, reset_backend } => {
                     self.free(owner, reason, reset_client, reset_backend);
@@ -317,6 +351,13 @@ const ALIVE: &str = "a session is in the table until its last action";
 /// Accepts in flight, so that a burst of connections is taken in one turn.
 const ACCEPTS: u32 = 64;
 const _: () = assert!(ACCEPTS <= u64::BITS, "one bit for each");
+
+/// Lines of one kind about single connections, unless all are asked for: a person can read so many.
+const LINES_PER_SECOND: u32 = 10;
+
+/// Enough to even out connections that stay; where thousands come and go in a second, those that are
+/// handed over cost nothing that could be measured.
+const HAND_OVERS_PER_SECOND: u32 = 128;
 
 /// Directions that wait for a buffer look again after this, if nothing woke the shard before.
 const STARVED_PAUSE: Duration = Duration::from_millis(1);

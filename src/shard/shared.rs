@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::core::balance::{Algorithm, Pool};
-use crate::core::session::Deadlines;
+use crate::core::session::Rules;
 use crate::core::{BackendId, Candidate};
 
 use super::counters::Counters;
@@ -19,8 +19,8 @@ pub struct Shared {
     pub backends: Vec<Backend>,
     /// How they are picked.
     pub algorithm: Algorithm,
-    /// How long a session may wait.
-    pub deadlines: Deadlines,
+    /// What sessions go by.
+    pub rules: Rules,
     /// One for each shard.
     pub counters: Vec<CachePadded<Counters>>,
     turn: CachePadded<AtomicU32>,
@@ -59,15 +59,11 @@ struct Load {
 impl Shared {
     /// The state at the start, for `shards` shards.
     #[must_use]
-    pub fn new(
-        backends: Vec<Backend>,
-        algorithm: Algorithm,
-        deadlines: Deadlines,
-        shards: usize,
-    ) -> Self {
+    pub fn new(backends: Vec<Backend>, algorithm: Algorithm, rules: Rules, shards: usize) -> Self {
         let counters = (0..shards).map(|_| CachePadded::default()).collect();
         let turn = CachePadded::default();
-        Self { backends, algorithm, deadlines, counters, turn, stopping: AtomicBool::new(false) }
+        let stopping = AtomicBool::new(false);
+        Self { backends, algorithm, rules, counters, turn, stopping }
     }
 
     /// One backend.

@@ -3,18 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use uring::{
-    Completion as RingCompletion, Config, Errno, Op, Outcome as RingOutcome, Owner, Readiness,
-    Ring, RingCounters, SetupError, SetupFlags, Token, WakeSource,
+    Completion as RingCompletion, Config, Errno, Op, Outcome as RingOutcome, Owner, Pipe,
+    Readiness as Hint, Ring, RingCounters, SetupError, SetupFlags, Spliced, Token, WakeSource,
 };
 
 use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 
-use super::driver::{BATCH, Completion, Driver, Outcome};
+use super::driver::{BATCH, Completion, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
+use super::pipes::make_pipe;
+use super::post::Post;
 
 /// A ring, its listener, and the eventfd that wakes it.
 #[derive(Debug)]
@@ -22,6 +25,9 @@ pub struct UringDriver {
     ring: Ring,
     listener: Option<OwnedFd>,
     wake: WakeSource,
+    post: Arc<Post>,
+    /// Which mailbox is ours.
+    shard: usize,
     /// Descriptors kept for connects: when accepted clients have taken all others, some of them can
     /// still be served, and what they free serves the rest.
     spare: Vec<OwnedFd>,
@@ -45,17 +51,39 @@ enum Nodelay {
     OffSentOnce,
 }
 
+impl Conn {
+    /// Before each send: Nagle's algorithm is switched off before the second.
+    fn note_send(&mut self) {
+        self.nodelay = match self.nodelay {
+            Nodelay::On => Nodelay::On,
+            Nodelay::OffNothingSent => Nodelay::OffSentOnce,
+            Nodelay::OffSentOnce => {
+                // It fails only on a connection that is gone, which the send will find out.
+                let _ = uring::set_nodelay(&self.fd);
+                Nodelay::On
+            }
+        };
+    }
+}
+
 impl UringDriver {
     /// A ring on the calling thread, which then must be the one that uses it.
     ///
     /// # Errors
     /// A [`SetupError`] that names the cause and the cure.
-    pub fn new(config: &Config, listener: OwnedFd, wake: WakeSource) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, wiring: Wiring) -> Result<Self, SetupError> {
+        let Wiring { listener, wake, post, shard } = wiring;
         let mut ring = Ring::new(config)?;
         ring.poll_readable(&wake, WAKE);
-        let completions = Vec::with_capacity(BATCH);
-        let mut driver =
-            Self { ring, listener: Some(listener), wake, spare: Vec::new(), completions };
+        let mut driver = Self {
+            ring,
+            listener: Some(listener),
+            wake,
+            post,
+            shard,
+            spare: Vec::new(),
+            completions: Vec::with_capacity(BATCH),
+        };
         driver.keep_spares();
         Ok(driver)
     }
@@ -98,7 +126,17 @@ impl UringDriver {
         }
     }
 
-    fn translate(&mut self, completion: RingCompletion) -> Completion<Conn> {
+    /// A wake-up: the shard looks itself whether it shall stop; here are its letters.
+    fn on_wake(&mut self, out: &mut Vec<Completion<Conn>>) {
+        self.wake.clear();
+        self.ring.poll_readable(&self.wake, WAKE);
+        while let Some(fd) = self.post.receive(self.shard) {
+            let conn = Conn { fd, nodelay: Nodelay::On };
+            out.push(Completion { token: HANDED_OVER, outcome: Outcome::HandedOver(conn) });
+        }
+    }
+
+    fn translate(completion: RingCompletion) -> Completion<Conn> {
         let RingCompletion { token, outcome } = completion;
         let outcome = match outcome {
             RingOutcome::Accepted(fd) => Outcome::Accepted(Conn { fd, nodelay: Nodelay::On }),
@@ -110,16 +148,13 @@ impl UringDriver {
             RingOutcome::Failed(Errno::ENOBUFS) if token.op == Op::Recv => Outcome::NoBuffer,
             RingOutcome::Failed(errno) => Outcome::Failed(errno),
         };
-        if token.op == Op::Poll {
-            self.wake.clear();
-            self.ring.poll_readable(&self.wake, WAKE);
-        }
         Completion { token, outcome }
     }
 }
 
 impl Driver for UringDriver {
     type Socket = Conn;
+    type Pipe = Pipe;
 
     fn now(&mut self) -> Moment {
         Moment::from_ns(uring::monotonic_ns())
@@ -137,22 +172,38 @@ impl Driver for UringDriver {
     }
 
     fn recv(&mut self, socket: &Conn, ready: bool, owner: Owner) {
-        let readiness = if ready { Readiness::Unknown } else { Readiness::Empty };
+        let readiness = if ready { Hint::Unknown } else { Hint::Empty };
         self.ring.recv(&socket.fd, readiness, owner);
     }
 
     fn send(&mut self, socket: &mut Conn, held: Held, owner: Owner) {
-        socket.nodelay = match socket.nodelay {
-            Nodelay::On => Nodelay::On,
-            Nodelay::OffNothingSent => Nodelay::OffSentOnce,
-            Nodelay::OffSentOnce => {
-                // It fails only on a connection that is gone, which the send will find out.
-                let _ = uring::set_nodelay(&socket.fd);
-                Nodelay::On
-            }
-        };
+        socket.note_send();
         let Held { buffer, start, end, .. } = held;
         self.ring.send(&socket.fd, uring::BufferId(buffer.0), start..end, owner);
+    }
+
+    fn poll(&mut self, socket: &Conn, what: Readiness, owner: Owner) {
+        match what {
+            Readiness::Readable => self.ring.poll_readable(&socket.fd, owner),
+            Readiness::Writable => self.ring.poll_writable(&socket.fd, owner),
+        }
+    }
+
+    fn make_pipe(&mut self) -> Result<Pipe, Errno> {
+        make_pipe()
+    }
+
+    fn fill(&mut self, pipe: &mut Pipe, source: &mut Conn) -> Result<Spliced, Errno> {
+        pipe.fill(&source.fd, pipe.capacity())
+    }
+
+    fn drain(&mut self, pipe: &mut Pipe, destination: &mut Conn) -> Result<Spliced, Errno> {
+        destination.note_send();
+        pipe.drain(&destination.fd)
+    }
+
+    fn held(&self, pipe: &Pipe) -> u32 {
+        pipe.held()
     }
 
     fn is_connected_to_itself(&self, socket: &Conn) -> bool {
@@ -187,6 +238,12 @@ impl Driver for UringDriver {
         }
     }
 
+    fn hand_over(&mut self, socket: Conn, shard: usize) -> Result<(), Conn> {
+        // What others accepted has Nagle's algorithm off like our own.
+        let nodelay = socket.nodelay;
+        self.post.send(shard, socket.fd).map_err(|fd| Conn { fd, nodelay })
+    }
+
     fn stop_listening(&mut self) {
         self.listener = None;
     }
@@ -203,7 +260,12 @@ impl Driver for UringDriver {
         self.ring.submit_and_wait(1, timeout)?;
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.completions(&mut completions);
-        out.extend(completions.drain(..).map(|completion| self.translate(completion)));
+        for completion in completions.drain(..) {
+            match completion.token {
+                WAKE_TOKEN => self.on_wake(out),
+                _ => out.push(Self::translate(completion)),
+            }
+        }
         self.completions = completions;
         Ok(())
     }
@@ -213,4 +275,5 @@ impl Driver for UringDriver {
 const SPARES: usize = 4;
 
 /// The one poll that is not a session's.
-const WAKE: Owner = Owner::slot(0);
+const WAKE: Owner = Owner::slot(u32::MAX);
+const WAKE_TOKEN: Token = Token { op: Op::Poll, owner: WAKE };

@@ -92,13 +92,22 @@ impl Balancer {
         self.running.wait()
     }
 
-    /// Descriptors that it has open.
+    /// How many descriptors it has open; not counting pipes, of which it keeps a few for the next
+    /// bulk transfer.
     pub(crate) fn descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.running.pid());
-        std::fs::read_dir(path).expect("it runs").count()
+        self.opened().iter().filter(|what| !what.starts_with("pipe:")).count()
     }
 
-    /// Waits until it has only so many descriptors open.
+    /// What its descriptors stand for, as proc(5) writes it.
+    pub(crate) fn opened(&self) -> Vec<String> {
+        let path = format!("/proc/{}/fd", self.running.pid());
+        let open = std::fs::read_dir(path).expect("it runs").flatten();
+        // One may be closed while this looks at it.
+        let open = open.filter_map(|one| std::fs::read_link(one.path()).ok());
+        open.map(|what| what.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Waits until it has only so many descriptors open, idle pipes apart.
     pub(crate) fn wait_for_descriptors(&self, few: usize) {
         let what = || format!("descriptors: {} and not {few}", self.descriptors());
         eventually(|| self.descriptors() <= few, what);
@@ -154,7 +163,7 @@ impl Balancer {
     /// Lowers the limit of its descriptors while it runs, so that `more` than it has now fit; false
     /// where no `prlimit` is installed.
     pub(crate) fn limit_descriptors(&self, more: usize) -> bool {
-        let limit = self.descriptors() + more;
+        let limit = self.opened().len() + more;
         let mut prlimit = Command::new("prlimit");
         prlimit.arg(format!("--pid={}", self.running.pid()));
         let done = prlimit.arg(format!("--nofile={limit}:{limit}")).status();

@@ -1,6 +1,7 @@
 //! Sentences about what matters most in a session; its whole behaviour is in [`table`].
 
-use super::super::relay::tests::HELD;
+use super::super::relay::Bulk;
+use super::super::relay::tests::{HELD, PIPE};
 use super::*;
 
 use Direction::{BackendToClient, ClientToBackend};
@@ -13,6 +14,8 @@ const DEADLINES: Deadlines = Deadlines {
     half_closed: Duration::from_secs(10),
 };
 
+const RULES: Rules = Rules { deadlines: DEADLINES, splice: Splice::Auto(Bulk::MEASURED) };
+
 /// When everything in these tests happens, unless a test says otherwise.
 const NOW: Moment = Moment::from_ns(1_000_000_000_000);
 
@@ -22,6 +25,25 @@ const SECOND: Candidate = Candidate { backend: BackendId(2), address: 0, left: 0
 const RECEIVED: relay::Event = relay::Event::Received(HELD);
 const SENT_ALL: relay::Event = relay::Event::Sent(100);
 const SENT_PART: relay::Event = relay::Event::Sent(40);
+
+/// What makes a direction that receives one that is spliced, up to the first look into the source.
+const BULK: [relay::Event; 2] =
+    [relay::Event::Received(Held { end: 1 << 20, ..HELD }), relay::Event::Sent(1 << 20)];
+/// The same, and the source has nothing more for now.
+const WATCHING: [relay::Event; 5] = [
+    BULK[0],
+    BULK[1],
+    relay::Event::Filled(PIPE),
+    relay::Event::Drained { bytes: 1 << 20, empty: true },
+    relay::Event::FilledNothing,
+];
+/// The same, and the destination takes no more for now.
+const BLOCKED: [relay::Event; 4] = [
+    BULK[0],
+    BULK[1],
+    relay::Event::Filled(PIPE),
+    relay::Event::Drained { bytes: 9, empty: false },
+];
 
 #[test]
 fn the_second_end_of_stream_frees_at_once_and_without_reset() {
@@ -65,7 +87,7 @@ fn a_send_that_fails_is_the_end_of_its_destination() {
 fn a_failed_connect_goes_to_the_next_candidate_with_a_new_deadline() {
     let mut session = connecting();
     let later = NOW + Duration::from_secs(2);
-    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, later, &DEADLINES);
+    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, later, &RULES);
     let timer = Action::ArmTimer(later + DEADLINES.connect);
     assert_eq!(*actions, [timer, Action::Connect(SECOND)]);
     assert_eq!(session.backend(), SECOND.backend);
@@ -80,7 +102,7 @@ fn another_address_of_the_same_backend_is_no_further_try() {
     let second_address = Candidate { address: 1, ..FIRST };
     for _ in 0..20 {
         let next = Some(second_address);
-        let actions = session.on(Event::ConnectFailed { next }, NOW, &DEADLINES);
+        let actions = session.on(Event::ConnectFailed { next }, NOW, &RULES);
         assert!(actions.contains(&Action::Connect(second_address)));
     }
 }
@@ -88,7 +110,7 @@ fn another_address_of_the_same_backend_is_no_further_try() {
 #[test]
 fn when_nobody_is_left_the_client_is_closed_without_reset() {
     let mut session = connecting();
-    let actions = session.on(Event::ConnectFailed { next: None }, NOW, &DEADLINES);
+    let actions = session.on(Event::ConnectFailed { next: None }, NOW, &RULES);
     let reason = EndReason::BackendUnreachable;
     assert_eq!(*actions, [Action::Free { reason, reset_client: false, reset_backend: false }]);
 }
@@ -98,8 +120,8 @@ fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
     let mut session = relaying([], []);
     let progress_at = NOW + Duration::from_secs(50);
     let event = Event::Relay(ClientToBackend, RECEIVED);
-    session.on(event, progress_at, &DEADLINES);
-    let actions = session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+    session.on(event, progress_at, &RULES);
+    let actions = session.on(Event::TimerFired, NOW + DEADLINES.idle, &RULES);
     assert_eq!(*actions, [Action::ArmTimer(progress_at + DEADLINES.idle)]);
 }
 
@@ -107,9 +129,9 @@ fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
 fn the_connect_deadline_gives_the_connect_up_and_waits_for_its_answer() {
     let mut session = connecting();
     let due = NOW + DEADLINES.connect;
-    let actions = session.on(Event::TimerFired, due, &DEADLINES);
+    let actions = session.on(Event::TimerFired, due, &RULES);
     assert_eq!(*actions, [Action::CancelConnect, again(due)]);
-    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, due, &DEADLINES);
+    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, due, &RULES);
     assert_eq!(actions.last(), Some(&Action::Connect(SECOND)));
 }
 
@@ -119,15 +141,15 @@ fn the_connect_deadline_gives_the_connect_up_and_waits_for_its_answer() {
 fn a_connect_that_succeeds_at_its_deadline_gets_a_timer_again() {
     let mut session = connecting();
     let due = NOW + DEADLINES.connect;
-    session.on(Event::TimerFired, due, &DEADLINES);
-    let actions = session.on(Event::Connected, due, &DEADLINES);
+    session.on(Event::TimerFired, due, &RULES);
+    let actions = session.on(Event::Connected, due, &RULES);
     assert_eq!(actions.first(), Some(&Action::ArmTimer(due + DEADLINES.idle)));
 }
 
 #[test]
 fn a_half_closed_session_ends_with_a_reset_when_nothing_comes() {
     let mut session = relaying([relay::Event::EndOfStream], []);
-    let actions = session.on(Event::TimerFired, NOW + DEADLINES.half_closed, &DEADLINES);
+    let actions = session.on(Event::TimerFired, NOW + DEADLINES.half_closed, &RULES);
     let cancel = Action::Cancel(BackendToClient, InFlight::Recv);
     assert_eq!(*actions, [cancel, again(NOW + DEADLINES.half_closed)]);
     let actions = on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
@@ -150,7 +172,7 @@ fn an_idle_session_is_reset_only_if_bytes_are_left() {
         (Some(relay::Event::NoBuffer), true),
     ] {
         let mut session = relaying(first, []);
-        session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+        session.on(Event::TimerFired, NOW + DEADLINES.idle, &RULES);
         assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [is_reset; 2]), "{first:?}");
     }
 }
@@ -162,7 +184,7 @@ fn bytes_that_come_while_an_idle_session_closes_make_it_a_reset() {
         [(RECEIVED, true), (relay::Event::NoBuffer, true), (relay::Event::EndOfStream, false)]
     {
         let mut session = relaying([], []);
-        session.on(Event::TimerFired, NOW + DEADLINES.idle, &DEADLINES);
+        session.on(Event::TimerFired, NOW + DEADLINES.idle, &RULES);
         on_relay(&mut session, ClientToBackend, event);
         assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [is_reset; 2]), "{event:?}");
     }
@@ -189,7 +211,7 @@ fn what_has_not_answered_a_cancel_is_cancelled_again() {
     let mut session = cut(relaying([], []));
     let later = NOW + CANCEL_AGAIN_AFTER;
     let cancels = Direction::BOTH.map(|direction| Action::Cancel(direction, InFlight::Recv));
-    let actions = session.on(Event::TimerFired, later, &DEADLINES);
+    let actions = session.on(Event::TimerFired, later, &RULES);
     assert_eq!(*actions, [cancels[0], cancels[1], again(later)]);
 }
 
@@ -197,15 +219,59 @@ fn what_has_not_answered_a_cancel_is_cancelled_again() {
 fn waiting_for_buffers_is_no_progress() {
     let mut session = relaying([], []);
     let due = NOW + DEADLINES.idle;
-    session.on(Event::Relay(ClientToBackend, relay::Event::NoBuffer), due, &DEADLINES);
-    session.on(Event::TimerFired, due, &DEADLINES);
+    session.on(Event::Relay(ClientToBackend, relay::Event::NoBuffer), due, &RULES);
+    session.on(Event::TimerFired, due, &RULES);
+    assert_eq!(wind_up(&mut session).0, EndReason::IdleTimeout);
+}
+
+#[test]
+fn a_session_that_ends_with_bytes_in_a_pipe_closes_the_pipe_and_resets() {
+    let mut session = relaying([], BLOCKED);
+    let due = NOW + DEADLINES.idle;
+    session.on(Event::TimerFired, due, &RULES);
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::PollFailed);
+    assert_eq!(actions, [Action::ClosePipe(PIPE)]);
+    assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [true; 2]));
+}
+
+#[test]
+fn a_destination_that_is_gone_while_the_pipe_has_bytes_ends_the_session() {
+    let mut session = relaying([], BLOCKED);
+    on_relay(&mut session, BackendToClient, relay::Event::Ready);
+    let actions = on_relay(&mut session, BackendToClient, relay::Event::SendFailed);
+    let cancel = Action::Cancel(ClientToBackend, InFlight::Recv);
+    assert_eq!(actions, [Action::ClosePipe(PIPE), cancel, again(NOW)]);
+    assert_eq!(wind_up(&mut session), (EndReason::ClientGone, [true; 2]));
+}
+
+/// What is readable when nobody will read it any more are perhaps bytes.
+#[test]
+fn a_poll_that_was_cancelled_too_late_may_have_met_bytes() {
+    let mut session = relaying(WATCHING, []);
+    session.on(Event::TimerFired, NOW + DEADLINES.idle, &RULES);
+    on_relay(&mut session, ClientToBackend, relay::Event::Ready);
+    assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [true; 2]));
+}
+
+#[test]
+fn looking_in_vain_is_no_progress() {
+    let due = NOW + DEADLINES.idle;
+    for event in [relay::Event::Ready, relay::Event::FilledNothing, relay::Event::NoPipe] {
+        assert!(!event.is_progress(), "{event:?}");
+    }
+    let mut session = relaying([], BLOCKED);
+    let blocked = relay::Event::Drained { bytes: 0, empty: false };
+    for event in [relay::Event::Ready, blocked] {
+        session.on(Event::Relay(BackendToClient, event), due, &RULES);
+    }
+    session.on(Event::TimerFired, due, &RULES);
     assert_eq!(wind_up(&mut session).0, EndReason::IdleTimeout);
 }
 
 #[test]
 fn a_cut_cancels_everything_and_frees_after_the_last_completion_only() {
     let mut session = relaying([RECEIVED], []);
-    let actions = session.on(Event::Cut, NOW, &DEADLINES);
+    let actions = session.on(Event::Cut, NOW, &RULES);
     let cancel_send = Action::Cancel(ClientToBackend, InFlight::Send);
     let cancel_recv = Action::Cancel(BackendToClient, InFlight::Recv);
     assert_eq!(*actions, [cancel_send, cancel_recv, again(NOW)]);
@@ -225,9 +291,9 @@ fn a_cut_while_connecting_waits_for_the_connect() {
         Event::ConnectFailed { next: Some(SECOND) },
     ] {
         let mut session = connecting();
-        let actions = session.on(Event::Cut, NOW, &DEADLINES);
+        let actions = session.on(Event::Cut, NOW, &RULES);
         assert_eq!(*actions, [Action::CancelConnect, again(NOW)]);
-        assert_eq!(*session.on(event, NOW, &DEADLINES), [free], "{event:?}");
+        assert_eq!(*session.on(event, NOW, &RULES), [free], "{event:?}");
     }
 }
 
@@ -254,7 +320,7 @@ fn a_free_buffer_means_nothing_to_a_session_that_closes() {
 fn the_first_cause_of_an_end_wins() {
     let mut session = relaying([], []);
     on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
-    assert_eq!(*session.on(Event::Cut, NOW, &DEADLINES), []);
+    assert_eq!(*session.on(Event::Cut, NOW, &RULES), []);
     assert_eq!(wind_up(&mut session), (EndReason::BackendGone, [true; 2]));
 }
 
@@ -262,14 +328,14 @@ fn the_first_cause_of_an_end_wins() {
 fn only_what_was_taken_by_the_destination_is_counted() {
     let mut session = relaying([RECEIVED], []);
     on_relay(&mut session, ClientToBackend, SENT_PART);
-    assert_eq!(session.bytes(ClientToBackend), 40);
-    assert_eq!(session.bytes(BackendToClient), 0);
+    assert_eq!(session.relay(ClientToBackend).copied(), 40);
+    assert_eq!(session.relay(BackendToClient).copied(), 0);
 }
 
 // What the tests above share -----------------------------------------------------------------------
 
 fn connecting() -> Session {
-    Session::open(FIRST, NOW, &DEADLINES).0
+    Session::open(FIRST, NOW, &RULES).0
 }
 
 /// Connected, and then these events in each direction.
@@ -278,7 +344,7 @@ fn relaying(
     to_client: impl IntoIterator<Item = relay::Event>,
 ) -> Session {
     let mut session = connecting();
-    session.on(Event::Connected, NOW, &DEADLINES);
+    session.on(Event::Connected, NOW, &RULES);
     for event in to_backend {
         on_relay(&mut session, ClientToBackend, event);
     }
@@ -294,12 +360,12 @@ fn again(now: Moment) -> Action {
 }
 
 fn cut(mut session: Session) -> Session {
-    session.on(Event::Cut, NOW, &DEADLINES);
+    session.on(Event::Cut, NOW, &RULES);
     session
 }
 
 fn on_relay(session: &mut Session, direction: Direction, event: relay::Event) -> Vec<Action> {
-    session.on(Event::Relay(direction, event), NOW, &DEADLINES).to_vec()
+    session.on(Event::Relay(direction, event), NOW, &RULES).to_vec()
 }
 
 /// Answers every cancel; how the session ended, and whether client and backend see a reset.
@@ -308,6 +374,7 @@ fn wind_up(session: &mut Session) -> (EndReason, [bool; 2]) {
         let event = match session.relays[direction as usize].in_flight() {
             Some(InFlight::Recv) => relay::Event::RecvFailed,
             Some(InFlight::Send) => relay::Event::SendFailed,
+            Some(InFlight::Poll) => relay::Event::PollFailed,
             None => continue,
         };
         let actions = on_relay(session, direction, event);

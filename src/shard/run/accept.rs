@@ -7,6 +7,7 @@ use uring::{Errno, Owner};
 
 use crate::core::Candidate;
 use crate::core::balance::{Pick, Tried, pick};
+use crate::core::even::elsewhere;
 use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
 
@@ -37,7 +38,10 @@ impl<D: Driver> Shard<D> {
         self.accepts &= !(1 << accept);
         match outcome {
             Outcome::Accepted(client) if self.is_stopping() => self.driver.close(client, true),
-            Outcome::Accepted(client) => self.open(client),
+            Outcome::Accepted(client) => {
+                self.counters().accepted.add(1);
+                self.open_somewhere(client);
+            }
             Outcome::Failed(errno) => self.on_accept_failed(errno),
             _ => self.counters().unexpected_event.add(1),
         }
@@ -70,13 +74,42 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn open_somewhere(&mut self, client: D::Socket) {
+        let Some(shard) = self.elsewhere() else { return self.open(client) };
+        match self.driver.hand_over(client, shard) {
+            Ok(()) => self.counters().handed_over.add(1),
+            Err(client) => self.open(client),
+        }
+    }
+
+    /// The shard that should take the connection that was just accepted, if it is another one.
+    fn elsewhere(&mut self) -> Option<usize> {
+        if self.shared.counters.len() < 2 {
+            return None;
+        }
+        let sessions = self.shared.counters.iter().map(|one| one.sessions.value());
+        self.crowd.clear();
+        self.crowd.extend(sessions);
+        let shard = elsewhere(self.index, &self.crowd)?;
+        let has_room = (self.crowd[shard] as usize) < self.max_sessions;
+        (has_room && self.hand_overs.take(self.now)).then_some(shard)
+    }
+
+    /// Another shard accepted `client` and had more to do.
+    pub(super) fn take_over(&mut self, client: D::Socket) {
+        if self.is_stopping() {
+            return self.driver.close(client, true);
+        }
+        self.counters().taken_over.add(1);
+        self.open(client);
+    }
+
     fn open(&mut self, client: D::Socket) {
-        self.counters().accepted.add(1);
         let Some((candidate, by)) = self.pick(&Tried::NOBODY) else {
             return self.driver.close(client, false);
         };
         self.log_routing(&client, candidate, by);
-        let (session, actions) = Session::open(candidate, self.now, &self.shared.deadlines);
+        let (session, actions) = Session::open(candidate, self.now, &self.shared.rules);
         let owner = self.sessions.insert(Entry {
             session,
             client,
@@ -84,9 +117,15 @@ impl<D: Driver> Shard<D> {
             charged: None,
             deferred: false,
         });
+        self.count_sessions();
         if let Some(event) = self.perform(owner, actions) {
             self.drive(owner, event);
         }
+    }
+
+    pub(super) fn count_sessions(&self) {
+        let sessions = u32::try_from(self.sessions.len()).expect("slots are numbered by u32");
+        self.counters().sessions.set(sessions);
     }
 
     pub(super) fn pick(&mut self, tried: &Tried) -> Option<(Candidate, Pick)> {

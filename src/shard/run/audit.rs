@@ -12,6 +12,8 @@ pub(in crate::shard) struct Audit {
     pub(in crate::shard) sessions: usize,
     pub(in crate::shard) accepts: usize,
     pub(in crate::shard) timers: usize,
+    /// Open ones, and of these the idle ones.
+    pub(in crate::shard) pipes: (usize, usize),
     /// A session whose deadline no timer will notice.
     pub(in crate::shard) unguarded: Option<Owner>,
 }
@@ -24,13 +26,14 @@ impl<D: Driver> Shard<D> {
             sessions: self.sessions.len(),
             accepts: self.accepts.count_ones() as usize,
             timers: self.timers.len(),
+            pipes: self.pipes.open_and_idle(),
             unguarded,
         }
     }
 
     fn is_guarded(&mut self, owner: Owner) -> bool {
         let Entry { session, .. } = self.sessions.find(owner).expect("listed just now");
-        let Some(deadline) = session.deadline(&self.shared.deadlines) else { return true };
+        let Some(deadline) = session.deadline(&self.shared.rules) else { return true };
         // At the connect deadline the timer has done its duty: the connect was given up.
         let given_up = session.connecting().is_some() && deadline <= self.now;
         given_up || fires_by(&self.timers, owner.slot, deadline)

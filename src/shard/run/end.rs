@@ -5,7 +5,6 @@ use std::time::Duration;
 use tracing::{debug, info};
 use uring::{Op, Owner, Token};
 
-use crate::core::Direction;
 use crate::core::session::{EndReason, Event};
 use crate::shard::driver::Driver;
 
@@ -23,10 +22,8 @@ impl<D: Driver> Shard<D> {
         self.timers.disarm(owner.slot);
         self.deferred -= usize::from(entry.deferred);
         discharge(&self.shared, entry.charged);
-        let counters = self.counters();
-        counters.count_end(reason);
-        counters.bytes_to_backends.add(entry.session.bytes(Direction::ClientToBackend));
-        counters.bytes_to_clients.add(entry.session.bytes(Direction::BackendToClient));
+        self.count_sessions();
+        self.counters().count_end(reason);
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
         self.driver.close(entry.client, reset_client);
         if let Some(backend) = entry.backend {

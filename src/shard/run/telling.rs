@@ -59,23 +59,26 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-/// A few lines a second.
-#[derive(Debug, Default)]
-pub(super) struct LineBudget {
+/// So many of something in each second.
+#[derive(Debug)]
+pub(super) struct PerSecond {
+    limit: u32,
     second: u64,
     used: u32,
 }
 
-impl LineBudget {
-    fn take(&mut self, now: Moment) -> bool {
+impl PerSecond {
+    pub(super) const fn new(limit: u32) -> Self {
+        Self { limit, second: 0, used: 0 }
+    }
+
+    /// Whether there may be one more now, which then has been.
+    pub(super) fn take(&mut self, now: Moment) -> bool {
         let second = now.ns() / 1_000_000_000;
         if second != self.second {
             (self.second, self.used) = (second, 0);
         }
-        self.used += 1;
-        self.used <= LINES_PER_SECOND
+        self.used = self.used.saturating_add(1);
+        self.used <= self.limit
     }
 }
-
-/// Lines of one kind about single connections, unless all are asked for: a person can read so many.
-const LINES_PER_SECOND: u32 = 10;

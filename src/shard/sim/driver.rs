@@ -6,18 +6,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uring::{Errno, Op, Owner, Token};
+use uring::{Errno, Op, Owner, Spliced, Token};
 
 use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
-use crate::shard::driver::{Completion, Driver, Outcome};
+use crate::shard::driver::{Completion, Driver, HANDED_OVER, Outcome, Readiness};
 use crate::shard::shared::Shared;
 
 use super::buffers::Buffers;
 use super::faults::Fault;
 use super::ledger::Ledger;
 use super::outcomes::{OUTCOMES, kind_and_value};
+use super::pipes::SimPipe;
 use super::plan::{Answer, Plan};
 use super::tcp::End;
 use super::world::World;
@@ -30,8 +31,13 @@ pub(super) struct SimDriver {
     pub(super) world: World,
     pub(super) ledger: Ledger,
     pub(super) buffers: Buffers,
+    pipe_capacity: usize,
+    /// The shard next door has fewer.
+    next_door_sessions: u32,
     shared: Arc<Shared>,
     in_flight: Vec<InFlight>,
+    /// Connections given to the shard next door, which gives each back some time.
+    next_door: Vec<(u64, SimSocket)>,
     /// Done, and not yet told. Per socket they are told in the order in which they were done.
     ready: Vec<Ready>,
     /// What the last wait told; the shard may cancel it, not having looked yet.
@@ -84,11 +90,15 @@ enum What {
         link: usize,
         held: Held,
     },
+    Poll {
+        link: usize,
+        readiness: Readiness,
+    },
 }
 
 #[derive(Debug)]
 struct Ready {
-    what: Option<What>,
+    what: What,
     cancelled: bool,
     completion: Completion<SimSocket>,
 }
@@ -97,9 +107,10 @@ impl What {
     fn link(self) -> Option<usize> {
         match self {
             Self::Accept => None,
-            Self::Connect { link, .. } | Self::Recv { link, .. } | Self::Send { link, .. } => {
-                Some(link)
-            }
+            Self::Connect { link, .. }
+            | Self::Recv { link, .. }
+            | Self::Send { link, .. }
+            | Self::Poll { link, .. } => Some(link),
         }
     }
 }
@@ -110,8 +121,11 @@ impl SimDriver {
             world: World::new(plan, rng),
             ledger: Ledger::default(),
             buffers: Buffers::new(plan.buffers, plan.buffer_size),
+            pipe_capacity: plan.pipe_capacity,
+            next_door_sessions: plan.next_door_sessions,
             shared,
             in_flight: Vec::new(),
+            next_door: Vec::new(),
             ready: Vec::new(),
             told: Vec::new(),
             late_ns_max: plan.late_ns_max,
@@ -132,6 +146,13 @@ impl SimDriver {
         self.in_flight.is_empty() && self.ready.is_empty()
     }
 
+    /// The shard next door ends, too.
+    pub(super) fn close_next_door(&mut self) {
+        for (_, socket) in std::mem::take(&mut self.next_door) {
+            self.close(socket, true);
+        }
+    }
+
     /// How long it took to stop, of which the longest delay of an operation is no fault of the
     /// shard's.
     pub(super) fn stopped_after_ns(&self) -> u64 {
@@ -146,7 +167,9 @@ impl SimDriver {
         let twice = self.pending().any(|(other, _)| other == token);
         assert!(!twice, "{token:?} is in flight already");
         let same_way = self.pending().find(|(other, other_what)| {
-            other.op == token.op && what.link().is_some() && other_what.link() == what.link()
+            (other.op, other.owner) == (token.op, token.owner)
+                && what.link().is_some()
+                && other_what.link() == what.link()
         });
         assert!(same_way.is_none(), "{what:?} while {same_way:?} is in flight");
         let not_before = self.world.now + self.delay();
@@ -155,8 +178,7 @@ impl SimDriver {
 
     /// What the shard waits for, done or not.
     fn pending(&self) -> impl Iterator<Item = (Token, What)> {
-        let ready =
-            self.ready.iter().filter_map(|ready| Some((ready.completion.token, ready.what?)));
+        let ready = self.ready.iter().map(|ready| (ready.completion.token, ready.what));
         self.in_flight.iter().map(|op| (op.token, op.what)).chain(ready)
     }
 
@@ -174,15 +196,16 @@ impl SimDriver {
     fn tell(&mut self, out: &mut Vec<Completion<SimSocket>>) {
         let most = self.ready.len().min(out.capacity() - out.len());
         self.told.clear();
+        if most == 0 {
+            return;
+        }
         let count =
             if self.strike(Fault::HeldBack) { self.world.rng.usize(1..=most) } else { most };
         for _ in 0..count {
             let any = self.world.rng.usize(..self.ready.len());
-            let link = self.ready[any].what.and_then(What::link);
-            let first = self
-                .ready
-                .iter()
-                .position(|ready| link.is_some() && ready.what.and_then(What::link) == link);
+            let link = self.ready[any].what.link();
+            let first =
+                self.ready.iter().position(|ready| link.is_some() && ready.what.link() == link);
             let ready = self.ready.remove(first.unwrap_or(any));
             self.note(&ready);
             self.told.push(ready.completion.token);
@@ -195,23 +218,23 @@ impl SimDriver {
         if self.verbose {
             eprintln!("{:>15} {:?} {:?} {outcome:?}", self.world.now, token.op, token.owner);
         }
-        if let Some(What::Send { held, .. }) = ready.what {
+        if let What::Send { held, .. } = ready.what {
             self.buffers.end_send(held);
         }
         let failed = matches!(outcome, Outcome::Failed(_)) && !ready.cancelled;
         match ready.what {
-            Some(What::Recv { link, .. } | What::Send { link, .. }) => {
+            What::Recv { link, .. } | What::Send { link, .. } => {
                 let starved = matches!(outcome, Outcome::NoBuffer);
                 self.ledger.on_told(&self.world, link, token.op, failed, starved);
             }
-            Some(What::Accept) => {
+            What::Accept => {
                 if let Outcome::Failed(errno) = outcome
                     && EXHAUSTED.contains(errno)
                 {
                     self.exhausted_since.get_or_insert(self.world.now);
                 }
             }
-            Some(What::Connect { .. }) | None => {}
+            What::Connect { .. } | What::Poll { .. } => {}
         }
         let (kind, value) = kind_and_value(token.op, outcome);
         self.outcomes[kind] += 1;
@@ -223,7 +246,8 @@ impl SimDriver {
     /// The next moment at which something can happen by itself.
     fn next_at(&self) -> Option<u64> {
         let late = self.in_flight.iter().map(|op| op.not_before);
-        late.filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
+        let next_door = self.next_door.iter().map(|&(at, _)| at);
+        late.chain(next_door).filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
     }
 
     fn only_accepts(&self) -> bool {
@@ -241,6 +265,7 @@ impl SimDriver {
 
 impl Driver for SimDriver {
     type Socket = SimSocket;
+    type Pipe = SimPipe;
 
     fn now(&mut self) -> Moment {
         Moment::from_ns(self.world.now)
@@ -285,6 +310,33 @@ impl Driver for SimDriver {
         assert!(!has_finished, "send after finish_writing on {socket:?}");
         self.buffers.begin_send(held);
         self.start(Token { op: Op::Send, owner }, What::Send { link: socket.link, held });
+    }
+
+    fn poll(&mut self, socket: &SimSocket, readiness: Readiness, owner: Owner) {
+        let link = socket.link;
+        if readiness == Readiness::Readable {
+            self.ledger.on_recv(&mut self.world, owner, link);
+        }
+        self.start(Token { op: Op::Poll, owner }, What::Poll { link, readiness });
+    }
+
+    fn make_pipe(&mut self) -> Result<SimPipe, Errno> {
+        if self.strike(Fault::NoPipe) {
+            return Err(if self.world.rng.bool() { Errno::EMFILE } else { Errno::EPERM });
+        }
+        Ok(SimPipe::new(self.pipe_capacity))
+    }
+
+    fn fill(&mut self, pipe: &mut SimPipe, source: &mut SimSocket) -> Result<Spliced, Errno> {
+        self.perform_fill(pipe, source.link)
+    }
+
+    fn drain(&mut self, pipe: &mut SimPipe, to: &mut SimSocket) -> Result<Spliced, Errno> {
+        self.perform_drain(pipe, to.link)
+    }
+
+    fn held(&self, pipe: &SimPipe) -> u32 {
+        u32::try_from(pipe.bytes.len()).expect("pipes are small")
     }
 
     fn is_connected_to_itself(&self, _: &Self::Socket) -> bool {
@@ -343,6 +395,16 @@ impl Driver for SimDriver {
         self.world.close(socket.link, reset);
     }
 
+    fn hand_over(&mut self, socket: SimSocket, shard: usize) -> Result<(), SimSocket> {
+        assert_eq!(shard, NEXT_DOOR, "only that shard is there");
+        if self.next_door.len() == NEXT_DOOR_MAX {
+            return Err(socket);
+        }
+        let back_at = self.world.now + self.world.rng.u64(..self.tick_ns_max);
+        self.next_door.push((back_at, socket));
+        Ok(())
+    }
+
     fn stop_listening(&mut self) {
         let accepts = self.pending().any(|(token, _)| token.op == Op::Accept);
         assert!(!accepts, "the listener is closed while accepts are in flight");
@@ -366,15 +428,21 @@ impl Driver for SimDriver {
         let short = timeout.is_some_and(|timeout| timeout <= Duration::from_millis(1));
         assert!(!starving || short, "a receive waits for a free buffer");
         if self.shared.is_stopping() && self.told_to_stop_at.is_none() {
+            // A wake-up; the shard looks itself what it is about.
             self.told_to_stop_at = Some(since);
-            let token = Token { op: Op::Poll, owner: Owner::slot(0) };
-            let completion = Completion { token, outcome: Outcome::Done(1) };
-            self.ready.push(Ready { what: None, cancelled: false, completion });
+            self.watch_for_a_spin(since, 1);
+            return Ok(());
         }
+        self.shared.counters[NEXT_DOOR].sessions.set(self.world.rng.u32(..self.next_door_sessions));
         loop {
             let progress = self.world.step();
             self.execute_all();
-            if !self.ready.is_empty() {
+            let back = self.next_door.extract_if(.., |&mut (at, _)| at <= self.world.now);
+            out.extend(back.map(|(_, socket)| Completion {
+                token: HANDED_OVER,
+                outcome: Outcome::HandedOver(socket),
+            }));
+            if !out.is_empty() || !self.ready.is_empty() {
                 self.world.now += self.world.rng.u64(..self.tick_ns_max);
                 self.tell(out);
                 break;
@@ -397,6 +465,12 @@ impl Driver for SimDriver {
         Ok(())
     }
 }
+
+/// The other shard, of which only the number of its sessions is simulated.
+const NEXT_DOOR: usize = 1;
+
+/// Connections that it takes at a time.
+pub(super) const NEXT_DOOR_MAX: usize = 4;
 
 /// A timeout of more is none: the shard says so when it waits for nothing but the last completions.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

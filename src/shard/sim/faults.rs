@@ -25,6 +25,16 @@ faults! {
     NoBuffer: 500,
     /// A send takes less than there is room for.
     ShortSend: 900,
+    /// A look into a socket with bytes brings none into a pipe: urgent data stands before them.
+    SpliceNothing: 500,
+    /// The same with a FIN behind them: the look says that the stream has ended.
+    SpliceEnd: 500,
+    /// A pipe takes less than there is.
+    ShortFill: 900,
+    /// A pipe gives less than there is room for.
+    ShortDrain: 900,
+    /// There is no pipe to be had.
+    NoPipe: 300,
     /// An operation starts late.
     Late: 700,
     /// Some of what has completed is told in a later turn.

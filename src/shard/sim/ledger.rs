@@ -139,6 +139,23 @@ impl Ledger {
         }
     }
 
+    /// Bytes were moved from or to `link`, or that failed.
+    pub(super) fn on_spliced(&mut self, world: &World, link: usize, failed: bool) {
+        let record = &mut self.sessions[self.session_of[&link]];
+        assert!(record.ending_at.is_none(), "spliced after the end has begun: {record:?}");
+        record.last_told_at = world.now;
+        // A failure that was told in this turn is not looked at yet, or nothing would be spliced.
+        if failed {
+            record.first_failure = Some(world.links[link].side);
+        }
+    }
+
+    /// Bytes from one link are going to another.
+    pub(super) fn check_way(&self, from: usize, to: usize) {
+        let (from, to) = (self.session_of.get(&from), self.session_of.get(&to));
+        assert_eq!(from, to, "bytes of one session go to another");
+    }
+
     /// Whether a session would receive if it knew of a free buffer.
     pub(super) fn is_anybody_starved(&self) -> bool {
         let is_starved =

@@ -7,7 +7,7 @@ use crate::shard::driver::Outcome;
 use super::driver::SimSocket;
 
 /// Kinds of answers; each must be met in enough runs.
-pub(super) const OUTCOMES: [&str; 11] = [
+pub(super) const OUTCOMES: [&str; 12] = [
     "accepted",
     "accept_failed",
     "connected",
@@ -18,7 +18,8 @@ pub(super) const OUTCOMES: [&str; 11] = [
     "recv_failed",
     "sent",
     "send_failed",
-    "woken",
+    "ready",
+    "poll_failed",
 ];
 
 /// Index in [`OUTCOMES`], and what else tells two answers apart.
@@ -34,6 +35,8 @@ pub(super) fn kind_and_value(op: Op, outcome: &Outcome<SimSocket>) -> (usize, u6
         (Op::Recv, Outcome::Failed(errno)) => (7, *errno as u64),
         (Op::Send, Outcome::Done(bytes)) => (8, (*bytes).into()),
         (Op::Send, Outcome::Failed(errno)) => (9, *errno as u64),
-        (_, Outcome::Done(_) | Outcome::Failed(_)) => (10, 0),
+        (_, Outcome::Done(_)) => (10, 0),
+        (_, Outcome::Failed(errno)) => (11, *errno as u64),
+        (_, Outcome::HandedOver(_)) => unreachable!("it is not an answer"),
     }
 }

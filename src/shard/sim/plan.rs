@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::core::balance::Algorithm;
-use crate::core::session::Deadlines;
+use crate::core::relay::{Bulk, Splice};
+use crate::core::session::{Deadlines, Rules};
+use crate::shard::Room;
 use crate::shard::shared::{Backend, Shared};
 
 use super::faults::Faults;
@@ -25,7 +27,11 @@ pub(super) struct Plan {
     pub(super) queue_capacity: usize,
     pub(super) max_sessions: usize,
     pub(super) algorithm: Algorithm,
-    pub(super) deadlines: Deadlines,
+    pub(super) rules: Rules,
+    pub(super) max_pipes: u16,
+    pub(super) pipe_capacity: usize,
+    /// The other shard has fewer sessions than this.
+    pub(super) next_door_sessions: u32,
     /// When each client comes, and what it does; the earliest first.
     pub(super) clients: Vec<(u64, Script)>,
     pub(super) backends: Vec<Vec<Address>>,
@@ -84,7 +90,10 @@ impl Plan {
                     Algorithm::Random,
                 ],
             ),
-            deadlines: deadlines(well_behaved, rng),
+            rules: Rules { deadlines: deadlines(well_behaved, rng), splice: splice(rng) },
+            max_pipes: *pick(rng, &[0, 1, 2, 3, 16]),
+            pipe_capacity: rng.usize(1..=512),
+            next_door_sessions: *pick(rng, &[1, 2, 30]),
             clients: clients(well_behaved, started_at, rng),
             backends: backends(well_behaved, started_at, rng),
             stop: stop(well_behaved, started_at, rng),
@@ -97,7 +106,12 @@ impl Plan {
             let addresses = addresses.iter().map(|address| address.at).collect();
             Backend::new(format!("backend-{index}"), addresses)
         });
-        Shared::new(backends.collect(), self.algorithm, self.deadlines, 1)
+        Shared::new(backends.collect(), self.algorithm, self.rules, 2)
+    }
+
+    /// What the shard may have.
+    pub(super) fn room(&self) -> Room {
+        Room { max_sessions: self.max_sessions, max_pipes: self.max_pipes }
     }
 }
 
@@ -118,6 +132,13 @@ fn deadlines(well_behaved: bool, rng: &mut fastrand::Rng) -> Deadlines {
         return Deadlines { connect: hour, idle: hour, half_closed: hour };
     }
     Deadlines { connect: draw(0, 12), idle: draw(3, 16), half_closed: draw(3, 16) }
+}
+
+/// What counts as bulk is little here, so that it is met.
+fn splice(rng: &mut fastrand::Rng) -> Splice {
+    let bulk =
+        Bulk { large_receive: rng.u32(1..=32), after: rng.u32(1..=200), little: rng.u32(1..=64) };
+    *pick(rng, &[Splice::Auto(bulk), Splice::Auto(bulk), Splice::Always, Splice::Off])
 }
 
 fn clients(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<(u64, Script)> {

@@ -196,6 +196,12 @@ impl Conn {
         queue.bytes.len() < queue.capacity
     }
 
+    /// Whether a write by `end` would do something at once.
+    pub(super) fn is_writable(&self, end: End) -> bool {
+        let peer_closed = self.ends[end.other() as usize].closed;
+        self.has_room(end) || self.ends[end as usize].reset || peer_closed
+    }
+
     /// Whether there are bytes that `end` has not read.
     pub(super) fn has_unread(&self, end: End) -> bool {
         !self.queues[end.other() as usize].bytes.is_empty()

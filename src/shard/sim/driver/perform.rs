@@ -1,10 +1,11 @@
 //! How operations end: what the simulated kernel does when it gets to one.
 
-use uring::Errno;
+use uring::{Errno, Spliced};
 
 use crate::core::relay::Held;
-use crate::shard::driver::{Completion, Outcome};
+use crate::shard::driver::{Completion, Outcome, Readiness};
 use crate::shard::sim::faults::Fault;
+use crate::shard::sim::pipes::SimPipe;
 use crate::shard::sim::plan::Answer;
 use crate::shard::sim::tcp::{End, Read, Write};
 use crate::shard::sim::world::World;
@@ -29,7 +30,7 @@ impl SimDriver {
             };
             self.in_flight.swap_remove(index);
             let completion = Completion { token: op.token, outcome };
-            self.ready.push(Ready { what: Some(op.what), cancelled: op.cancelled, completion });
+            self.ready.push(Ready { what: op.what, cancelled: op.cancelled, completion });
         }
     }
 
@@ -69,6 +70,14 @@ impl SimDriver {
             What::Connect { answer: Answer::Lose, .. } => None,
             What::Recv { link, eager } => self.perform_recv(link, eager),
             What::Send { link, held } => self.perform_send(link, held),
+            What::Poll { link, readiness } => {
+                let conn = &self.world.links[link].conn;
+                let ready = match readiness {
+                    Readiness::Readable => conn.is_readable(End::Balancer),
+                    Readiness::Writable => conn.is_writable(End::Balancer),
+                };
+                ready.then_some(Outcome::Done(1))
+            }
         }
     }
 
@@ -128,5 +137,67 @@ impl SimDriver {
             Write::Failed(errno) => Some(Outcome::Failed(errno)),
             Write::Full => None,
         }
+    }
+
+    /// What splice(2) from a socket does.
+    pub(super) fn perform_fill(
+        &mut self,
+        pipe: &mut SimPipe,
+        link: usize,
+    ) -> Result<Spliced, Errno> {
+        let unread = self.world.links[link].conn.has_unread(End::Balancer);
+        let ended = self.world.links[link].conn.has_finished(End::Peer);
+        if unread && ended && self.strike(Fault::SpliceEnd) {
+            self.ledger.on_spliced(&self.world, link, false);
+            return Ok(Spliced::EndOfStream);
+        }
+        if unread && self.strike(Fault::SpliceNothing) {
+            return Ok(Spliced::NotNow);
+        }
+        let limit = self.limit(Fault::ShortFill, pipe.capacity, unread);
+        let mut space = vec![0; limit];
+        let read = self.world.links[link].conn.read(End::Balancer, &mut space);
+        if read != Read::Nothing {
+            self.ledger.on_spliced(&self.world, link, matches!(read, Read::Failed(_)));
+        }
+        match read {
+            Read::Bytes(len) => {
+                pipe.fill(link, &space[..len]);
+                Ok(Spliced::Moved(u32::try_from(len).expect("pipes are small")))
+            }
+            Read::EndOfStream => Ok(Spliced::EndOfStream),
+            Read::Failed(errno) => Err(errno),
+            Read::Nothing => Ok(Spliced::NotNow),
+        }
+    }
+
+    /// What splice(2) to a socket does.
+    pub(super) fn perform_drain(
+        &mut self,
+        pipe: &mut SimPipe,
+        link: usize,
+    ) -> Result<Spliced, Errno> {
+        let source = pipe.source.expect("a pipe is drained after it was filled");
+        self.ledger.check_way(source, link);
+        let has_room = self.world.links[link].conn.has_room(End::Balancer);
+        let limit = self.limit(Fault::ShortDrain, pipe.bytes.len(), has_room);
+        let bytes: Vec<u8> = pipe.bytes.iter().copied().take(limit).collect();
+        let written = self.world.links[link].conn.write(End::Balancer, &bytes);
+        if written != Write::Full {
+            self.ledger.on_spliced(&self.world, link, matches!(written, Write::Failed(_)));
+        }
+        match written {
+            Write::Taken(len) => {
+                pipe.bytes.drain(..len);
+                Ok(Spliced::Moved(u32::try_from(len).expect("pipes are small")))
+            }
+            Write::Failed(errno) => Err(errno),
+            Write::Full => Ok(Spliced::NotNow),
+        }
+    }
+
+    /// How much of `most` a call moves.
+    fn limit(&mut self, fault: Fault, most: usize, possible: bool) -> usize {
+        if possible && self.strike(fault) { self.world.rng.usize(1..=most) } else { most }
     }
 }
