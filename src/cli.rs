@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use uring::CpuList;
 
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
@@ -62,9 +63,12 @@ pub struct Serve {
     #[arg(long, short = 's', visible_alias = "strategy", value_enum, ignore_case = true)]
     #[arg(default_value = "auto")]
     pub algorithm: AlgorithmName,
-    /// Shards, one thread and one CPU each [default: one for each CPU that may be used]
+    /// Shards, one thread and one CPU each [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
+    /// CPUs of the shards, in turn, as in 0,2-5 [default: all that may be used]
+    #[arg(long, value_name = "LIST")]
+    pub cpus: Option<CpuList>,
     /// Sessions at a time, divided over the shards [default: what the file limit allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,

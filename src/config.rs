@@ -5,13 +5,18 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use uring::NofileLimit;
+use uring::{CpuList, NofileLimit};
 
 use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
 use crate::core::balance::Algorithm;
 use crate::core::relay::Splice;
 use crate::core::session::{Deadlines, Rules};
 use crate::shard::Room;
+
+mod cpus;
+
+pub use cpus::CpuProblem;
+use cpus::HostCpus;
 
 /// Everything that the balancer goes by.
 #[derive(Clone, Debug)]
@@ -110,6 +115,16 @@ pub enum ConfigError {
         /// How many shards there are.
         shards: usize,
     },
+    /// A shard cannot be where it was wanted.
+    #[error("--cpus names CPU {cpu}, {problem}; choose from --cpus {allowed}")]
+    CpuUnusable {
+        /// The first such CPU.
+        cpu: usize,
+        /// What is wrong with it.
+        problem: CpuProblem,
+        /// What could be used.
+        allowed: CpuList,
+    },
     /// The kernel does not tell what the process may use.
     #[error("cannot read {what}: {source}")]
     Host {
@@ -132,7 +147,7 @@ impl Config {
         let backends: Vec<_> =
             serve.backends.iter().map(BackendConfig::resolve).collect::<Result<_, _>>()?;
         refuse_itself(listen, &backends)?;
-        let cpus = cpus_for(serve.shards)?;
+        let cpus = HostCpus::read()?.for_shards(serve.shards, serve.cpus.as_ref())?;
         let nofile = uring::raise_nofile_limit().map_err(host("the file limit"))?;
         let splice = Splice::from(serve.splice);
         let max_pipes = max_pipes(splice, cpus.len(), nofile);
@@ -195,13 +210,6 @@ fn refuse_itself(listen: SocketAddr, backends: &[BackendConfig]) -> Result<(), C
         Some(backend) => Err(ConfigError::Itself(backend.name.clone())),
         None => Ok(()),
     }
-}
-
-/// One CPU for each shard, in turn when there are more shards than CPUs.
-fn cpus_for(shards: Option<u16>) -> Result<Vec<usize>, ConfigError> {
-    let allowed = uring::allowed_cpus().map_err(host("the CPU affinity mask"))?;
-    let shards = shards.map_or(allowed.len(), usize::from);
-    Ok(allowed.into_iter().cycle().take(shards).collect())
 }
 
 fn max_sessions(

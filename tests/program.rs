@@ -42,6 +42,9 @@ fn a_mistake_on_the_command_line_is_one_line_and_exit_code_2() {
         ("--shards 0", "0"),
         ("--shards -1", "-1"),
         ("--shards many", "many"),
+        ("--cpus x", "0,2-5"),
+        ("--cpus 3-1", "3-1"),
+        ("--cpus 0,", "--cpus"),
         ("--log-level LOUD", "LOUD"),
         ("--connect-timeout 3", "3s"),
         ("--connect-timeout 0s", "500ms"),
@@ -167,11 +170,39 @@ fn too_few_descriptors_are_one_line_with_the_limit_and_exit_code_1() {
 }
 
 #[test]
+fn shards_are_where_they_are_wanted() {
+    let allowed = uring::allowed_cpus().unwrap();
+    let last = allowed[allowed.len() - 1];
+    let balancer = Balancer::with(&format!("--host 127.0.0.1 --port 0 --cpus {last}"));
+    assert_eq!(balancer.setting("shards"), format!("1, on CPU {last}"));
+    assert_eq!(balancer.cpus_of_thread("shard-0"), last.to_string());
+    let options = format!("--host 127.0.0.1 --port 0 --cpus {last} --shards 2");
+    assert_eq!(Balancer::with(&options).setting("shards"), format!("2, on CPU {last} {last}"));
+}
+
+#[test]
+fn a_cpu_that_cannot_be_used_is_one_line_with_those_that_can_and_exit_code_1() {
+    let allowed = uring::allowed_cpus().unwrap();
+    let ended = run(&["--port", "0", "--cpus", "8191"]);
+    let usable = uring::CpuList(allowed.clone()).to_string();
+    assert_refused(&ended, 1, &["CPU 8191", "this machine has not", &usable], "no such CPU");
+    let [first, .., last] = allowed.as_slice() else {
+        return skip("two CPUs");
+    };
+    let (first, last) = (first.to_string(), last.to_string());
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &first, EVENKEEL, "--port", "0", "--cpus", &last]);
+    let parts = [&format!("CPU {last}"), "may not use", &format!("--cpus {first}")];
+    assert_refused(&run_command(&mut command), 1, &parts, "a CPU outside the mask");
+}
+
+#[test]
 fn help_and_version_go_to_standard_output_and_exit_with_0() {
     let help = run(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
-    let options = ["--host", "--port", "--backends", "-b", "--algorithm", "-s", "--shards", "-c"];
-    for word in options.into_iter().chain(["--connect-timeout", "--max-sessions", "8080"]) {
+    let options =
+        ["--host", "--port", "--backends", "-b", "--algorithm", "-s", "--shards", "--cpus"];
+    for word in options.into_iter().chain(["-c", "--connect-timeout", "--max-sessions", "8080"]) {
         assert!(help.stdout.contains(word), "{word} is not in: {}", help.stdout);
     }
     let version = run(&["--version"]);

@@ -66,6 +66,24 @@ impl Balancer {
         }
     }
 
+    /// The value of one of the settings that it printed.
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        let value = self.settings.iter().find_map(|line| line.trim().strip_prefix(name));
+        value.unwrap_or_else(|| panic!("no {name} in {:?}", self.settings)).trim()
+    }
+
+    /// Where the kernel lets one of its threads run.
+    pub(crate) fn cpus_of_thread(&self, name: &str) -> String {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.running.pid()));
+        let status = threads.expect("it runs").find_map(|thread| {
+            let status = std::fs::read_to_string(thread.expect("proc(5)").path().join("status"));
+            status.ok().filter(|status| status.starts_with(&format!("Name:\t{name}\n")))
+        });
+        let status = status.unwrap_or_else(|| panic!("no thread {name}"));
+        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        cpus.expect("proc(5)").trim().to_owned()
+    }
+
     /// A client that fails, rather than hangs, when the watchdog's time is over.
     pub(crate) fn connect(&self) -> TcpStream {
         patient(TcpStream::connect(self.address).expect("the balancer listens"))

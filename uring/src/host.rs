@@ -7,6 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::CpuList;
+
 /// The number of descriptors this process may have open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NofileLimit {
@@ -35,6 +37,14 @@ pub fn raise_nofile_limit() -> io::Result<NofileLimit> {
 pub fn allowed_cpus() -> io::Result<Vec<usize>> {
     let mask = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&cpu| mask.is_set(cpu).unwrap_or(false)).collect())
+}
+
+/// The processors that are switched on, whether or not this process may use them; none if the
+/// kernel does not tell.
+#[must_use]
+pub fn online_cpus() -> Vec<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    text.trim().parse().map_or_else(|_| Vec::new(), |CpuList(cpus)| cpus)
 }
 
 /// Keeps the calling thread on one processor.

@@ -26,6 +26,7 @@
 
 mod buffers;
 mod completion;
+mod cpu_list;
 mod enter;
 mod host;
 mod pipe;
@@ -39,8 +40,10 @@ mod wake;
 
 pub use buffers::BufferId;
 pub use completion::{Completion, Outcome};
+pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
-    NofileLimit, allowed_cpus, kernel_release, monotonic_ns, pin_to, raise_nofile_limit,
+    NofileLimit, allowed_cpus, kernel_release, monotonic_ns, online_cpus, pin_to,
+    raise_nofile_limit,
 };
 pub use nix::errno::Errno;
 pub use pipe::{Pipe, Spliced};

@@ -12,9 +12,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use loadgen::load::{self, Close, Plan, Progress, Report, Workload};
 use loadgen::target::Target;
+use uring::CpuList;
 
 use super::signals::EndSignals;
-use super::values::{Cpus, count, cpus, duration, positive_duration, small_count};
+use super::values::{count, duration, positive_duration, small_count};
 use super::{Failure, print_now};
 
 /// What `ping` takes, and `conn` too.
@@ -54,8 +55,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Processors to keep the threads on, for example 0,2-3
-    #[arg(long, value_name = "LIST", value_parser = cpus)]
-    cpus: Option<Cpus>,
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<CpuList>,
 }
 
 /// What `conn` takes.
@@ -115,7 +116,7 @@ impl Arguments {
             request_bytes: self.size,
             warm_up: self.warm_up,
             timeout: self.timeout,
-            cpus: self.cpus.clone().map(|Cpus(cpus)| cpus).unwrap_or_default(),
+            cpus: self.cpus.clone().map(|CpuList(cpus)| cpus).unwrap_or_default(),
             ..Plan::new(address, workload)
         }
     }

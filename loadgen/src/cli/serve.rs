@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use loadgen::python_address;
 use loadgen::serve::{Backend, Mode, Settings, start_with};
+use uring::CpuList;
 
 use super::signals::EndSignals;
-use super::values::{Cpus, cpus};
 use super::{Failure, print_now};
 
 /// What `serve` takes.
@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     #[arg(short, long, default_value = "1")]
     threads: NonZeroUsize,
     /// Processors to keep the threads on, for example 0,2-3
-    #[arg(long, value_name = "LIST", value_parser = cpus)]
-    cpus: Option<Cpus>,
+    #[arg(long, value_name = "LIST")]
+    cpus: Option<CpuList>,
     /// Tell connections on standard error, which is the default on a terminal
     #[arg(short, long)]
     verbose: bool,
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let _ = uring::raise_nofile_limit();
     let settings = Settings {
         threads: arguments.threads,
-        cpus: arguments.cpus.map(|Cpus(cpus)| cpus).unwrap_or_default(),
+        cpus: arguments.cpus.map(|CpuList(cpus)| cpus).unwrap_or_default(),
         log_connections: arguments.verbose || std::io::stderr().is_terminal(),
     };
     let serving = start_with(backends, &settings).map_err(Failure::run)?;

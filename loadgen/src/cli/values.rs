@@ -36,26 +36,6 @@ pub(super) fn small_count(text: &str) -> Result<NonZeroU32, String> {
     NonZeroU32::try_from(count(text)?).map_err(|_| "is more than 4294967295".to_owned())
 }
 
-/// Processors: `0`, `0,2`, `0-3,6`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cpus(pub(super) Vec<usize>);
-
-/// Parses a list of processors.
-pub(super) fn cpus(text: &str) -> Result<Cpus, String> {
-    let mut all = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.trim().parse::<usize>(), last.trim().parse::<usize>()) {
-            (Ok(first), Ok(last)) if first <= last && last < CPUS_MAX => all.extend(first..=last),
-            _ => return Err("write processors such as 0, 0,2 or 0-3".to_owned()),
-        }
-    }
-    Ok(Cpus(all))
-}
-
-/// More than any mask of the kernel holds.
-const CPUS_MAX: usize = 8192;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,13 +67,5 @@ mod tests {
             assert_eq!(count(text).ok().map(NonZeroU64::get), expected, "{text}");
         }
         assert!(small_count("5000M").is_err());
-    }
-
-    #[test]
-    fn processors_are_lists_of_ranges() {
-        assert_eq!(cpus("0-2,6"), Ok(Cpus(vec![0, 1, 2, 6])));
-        for text in ["", "a", "3-1", "0-99999"] {
-            assert!(cpus(text).is_err(), "{text}");
-        }
     }
 }

@@ -1,0 +1,108 @@
+//! Which CPU each shard gets.
+
+use std::fmt;
+
+use uring::CpuList;
+
+use super::{ConfigError, host};
+
+/// The CPUs of this host, as far as they matter to this process.
+#[derive(Clone, Debug)]
+pub(super) struct HostCpus {
+    /// Those that the process may use.
+    pub(super) allowed: Vec<usize>,
+    /// Those that are switched on.
+    pub(super) online: Vec<usize>,
+}
+
+/// Why a CPU of `--cpus` cannot have a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuProblem {
+    /// There is none of that number, or it is switched off.
+    NotThere,
+    /// `taskset`, a container or systemd keeps the process off it.
+    NotAllowed,
+}
+
+impl HostCpus {
+    pub(super) fn read() -> Result<Self, ConfigError> {
+        let allowed = uring::allowed_cpus().map_err(host("the CPU affinity mask"))?;
+        Ok(Self { allowed, online: uring::online_cpus() })
+    }
+
+    /// One CPU for each shard: those that are listed, or all that are allowed, in turn when there
+    /// are more shards than CPUs.
+    pub(super) fn for_shards(
+        &self,
+        shards: Option<u16>,
+        listed: Option<&CpuList>,
+    ) -> Result<Vec<usize>, ConfigError> {
+        let cpus = match listed {
+            Some(CpuList(cpus)) => self.check(cpus)?,
+            None => &self.allowed,
+        };
+        let shards = shards.map_or(cpus.len(), usize::from);
+        Ok(cpus.iter().copied().cycle().take(shards).collect())
+    }
+
+    fn check<'a>(&self, cpus: &'a [usize]) -> Result<&'a [usize], ConfigError> {
+        let Some(&cpu) = cpus.iter().find(|cpu| !self.allowed.contains(cpu)) else {
+            return Ok(cpus);
+        };
+        let there = self.online.contains(&cpu);
+        let problem = if there { CpuProblem::NotAllowed } else { CpuProblem::NotThere };
+        Err(ConfigError::CpuUnusable { cpu, problem, allowed: CpuList(self.allowed.clone()) })
+    }
+}
+
+impl fmt::Display for CpuProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotThere => "which this machine has not, or has switched off",
+            Self::NotAllowed => "which this process may not use (taskset, a container or systemd)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of four CPUs the process may use two.
+    fn host_cpus() -> HostCpus {
+        HostCpus { allowed: vec![1, 3], online: vec![0, 1, 2, 3] }
+    }
+
+    fn cpus(shards: Option<u16>, list: Option<&str>) -> Result<Vec<usize>, String> {
+        let list: Option<CpuList> = list.map(|list| list.parse().expect("a list"));
+        host_cpus().for_shards(shards, list.as_ref()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn shards_take_the_cpus_in_turn() {
+        for (shards, list, expected) in [
+            (None, None, &[1, 3][..]),
+            (Some(1), None, &[1]),
+            (Some(3), None, &[1, 3, 1]),
+            (None, Some("3"), &[3]),
+            (None, Some("3,1"), &[3, 1]),
+            (Some(1), Some("3,1"), &[3]),
+            (Some(3), Some("3"), &[3, 3, 3]),
+        ] {
+            assert_eq!(cpus(shards, list).as_deref(), Ok(expected), "{shards:?} on {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_cpu_that_cannot_be_used_is_named_with_why_and_with_those_that_can() {
+        for (list, parts) in [
+            ("1,4", ["--cpus", "CPU 4", "this machine has not", "1,3"]),
+            ("0-3", ["--cpus", "CPU 0", "may not use", "1,3"]),
+        ] {
+            let error = cpus(None, Some(list)).expect_err(list);
+            for part in parts {
+                assert!(error.contains(part), "{list}: {part} is not in: {error}");
+            }
+        }
+    }
+}
