@@ -63,7 +63,7 @@ pub struct Serve {
     #[arg(long, short = 's', visible_alias = "strategy", value_enum, ignore_case = true)]
     #[arg(default_value = "auto")]
     pub algorithm: AlgorithmName,
-    /// Shards, one thread and one CPU each [default: one for each CPU]
+    /// Shards, one thread and one CPU each [default: one for each CPU, as far as the cgroup's quota goes]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub shards: Option<u16>,
     /// CPUs of the shards, in turn, as in 0,2-5 [default: all that may be used]

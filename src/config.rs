@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use uring::{CpuList, NofileLimit};
+use uring::{CpuList, CpuQuota, NofileLimit};
 
 use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
 use crate::core::balance::Algorithm;
@@ -33,6 +33,8 @@ pub struct Config {
     pub algorithm: Algorithm,
     /// The CPU of each shard.
     pub cpus: Vec<usize>,
+    /// The time that the cgroup grants, if that is less than all allowed CPUs have.
+    pub cpu_quota: Option<CpuQuota>,
     /// Sessions and pipes at a time for each shard.
     pub room_a_shard: Room,
     /// Buffers for each shard.
@@ -147,7 +149,8 @@ impl Config {
         let backends: Vec<_> =
             serve.backends.iter().map(BackendConfig::resolve).collect::<Result<_, _>>()?;
         refuse_itself(listen, &backends)?;
-        let cpus = HostCpus::read()?.for_shards(serve.shards, serve.cpus.as_ref())?;
+        let host_cpus = HostCpus::read()?;
+        let cpus = host_cpus.for_shards(serve.shards, serve.cpus.as_ref())?;
         let nofile = uring::raise_nofile_limit().map_err(host("the file limit"))?;
         let splice = Splice::from(serve.splice);
         let max_pipes = max_pipes(splice, cpus.len(), nofile);
@@ -167,6 +170,7 @@ impl Config {
             backends,
             algorithm: serve.algorithm.into(),
             cpus,
+            cpu_quota: host_cpus.narrowing_quota(),
             room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
             buffers,
             rules: Rules { deadlines, splice },

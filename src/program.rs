@@ -134,7 +134,9 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     setting("listener", format!("{}{unused}, backlog {backlog} a shard", balancer.address()))?;
     setting("backends", format!("{}: {}", backends.len(), backends.join(", ")))?;
     setting("algorithm", config.algorithm.to_string())?;
-    setting("shards", format!("{shards}, on CPU {}", cpus.join(" ")))?;
+    let quota = config.cpu_quota.map(|quota| format!(" (the cgroup's quota is {quota} CPU)"));
+    let quota = quota.unwrap_or_default();
+    setting("shards", format!("{shards}, on CPU {}{quota}", cpus.join(" ")))?;
     let kernel = uring::kernel_release();
     setting("engine", format!("uring on Linux {kernel}: {}", balancer.ring_flags()))?;
     let raised = match nofile {

@@ -170,17 +170,6 @@ fn too_few_descriptors_are_one_line_with_the_limit_and_exit_code_1() {
 }
 
 #[test]
-fn shards_are_where_they_are_wanted() {
-    let allowed = uring::allowed_cpus().unwrap();
-    let last = allowed[allowed.len() - 1];
-    let balancer = Balancer::with(&format!("--host 127.0.0.1 --port 0 --cpus {last}"));
-    assert_eq!(balancer.setting("shards"), format!("1, on CPU {last}"));
-    assert_eq!(balancer.cpus_of_thread("shard-0"), last.to_string());
-    let options = format!("--host 127.0.0.1 --port 0 --cpus {last} --shards 2");
-    assert_eq!(Balancer::with(&options).setting("shards"), format!("2, on CPU {last} {last}"));
-}
-
-#[test]
 fn a_cpu_that_cannot_be_used_is_one_line_with_those_that_can_and_exit_code_1() {
     let allowed = uring::allowed_cpus().unwrap();
     let ended = run(&["--port", "0", "--cpus", "8191"]);

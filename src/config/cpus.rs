@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use uring::CpuList;
+use uring::{CpuList, CpuQuota};
 
 use super::{ConfigError, host};
 
@@ -13,6 +13,8 @@ pub(super) struct HostCpus {
     pub(super) allowed: Vec<usize>,
     /// Those that are switched on.
     pub(super) online: Vec<usize>,
+    /// How much time on them, if that is limited.
+    pub(super) quota: Option<CpuQuota>,
 }
 
 /// Why a CPU of `--cpus` cannot have a shard.
@@ -27,11 +29,11 @@ pub enum CpuProblem {
 impl HostCpus {
     pub(super) fn read() -> Result<Self, ConfigError> {
         let allowed = uring::allowed_cpus().map_err(host("the CPU affinity mask"))?;
-        Ok(Self { allowed, online: uring::online_cpus() })
+        Ok(Self { allowed, online: uring::online_cpus(), quota: uring::cpu_quota() })
     }
 
-    /// One CPU for each shard: those that are listed, or all that are allowed, in turn when there
-    /// are more shards than CPUs.
+    /// One CPU for each shard: those that are listed, or else as many as the quota can keep busy of
+    /// those that are allowed; in turn when there are more shards than CPUs.
     pub(super) fn for_shards(
         &self,
         shards: Option<u16>,
@@ -41,8 +43,15 @@ impl HostCpus {
             Some(CpuList(cpus)) => self.check(cpus)?,
             None => &self.allowed,
         };
-        let shards = shards.map_or(cpus.len(), usize::from);
+        let quota = self.quota.filter(|_| listed.is_none());
+        let busy = quota.map_or(cpus.len(), |quota| cpus.len().min(quota.cpus_rounded_up()));
+        let shards = shards.map_or(busy, usize::from);
         Ok(cpus.iter().copied().cycle().take(shards).collect())
+    }
+
+    /// The quota, if it allows less than the affinity mask does.
+    pub(super) fn narrowing_quota(&self) -> Option<CpuQuota> {
+        self.quota.filter(|quota| quota.is_less_than(self.allowed.len()))
     }
 
     fn check<'a>(&self, cpus: &'a [usize]) -> Result<&'a [usize], ConfigError> {
@@ -69,13 +78,14 @@ mod tests {
     use super::*;
 
     /// Of four CPUs the process may use two.
-    fn host_cpus() -> HostCpus {
-        HostCpus { allowed: vec![1, 3], online: vec![0, 1, 2, 3] }
+    fn host_cpus(quota: Option<&str>) -> HostCpus {
+        let quota = quota.map(|quota| CpuQuota::of_v2(quota).expect("a quota"));
+        HostCpus { allowed: vec![1, 3], online: vec![0, 1, 2, 3], quota }
     }
 
     fn cpus(shards: Option<u16>, list: Option<&str>) -> Result<Vec<usize>, String> {
         let list: Option<CpuList> = list.map(|list| list.parse().expect("a list"));
-        host_cpus().for_shards(shards, list.as_ref()).map_err(|error| error.to_string())
+        host_cpus(None).for_shards(shards, list.as_ref()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -90,6 +100,24 @@ mod tests {
             (Some(3), Some("3"), &[3, 3, 3]),
         ] {
             assert_eq!(cpus(shards, list).as_deref(), Ok(expected), "{shards:?} on {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_quota_narrows_the_default_only() {
+        let list: CpuList = "1,3".parse().expect("a list");
+        for (quota, narrowing, by_default) in [
+            ("50000 100000", true, 1),
+            ("100000 100000", true, 1),
+            ("150000 100000", true, 2),
+            ("200000 100000", false, 2),
+            ("900000 100000", false, 2),
+        ] {
+            let host = host_cpus(Some(quota));
+            assert_eq!(host.narrowing_quota().is_some(), narrowing, "{quota}");
+            let shards = |shards, list| host.for_shards(shards, list).expect("usable").len();
+            let seen = [shards(None, None), shards(Some(3), None), shards(None, Some(&list))];
+            assert_eq!(seen, [by_default, 3, 2], "{quota}");
         }
     }
 

@@ -25,6 +25,7 @@
 //! ```
 
 mod buffers;
+mod cgroup;
 mod completion;
 mod cpu_list;
 mod enter;
@@ -39,6 +40,7 @@ mod token;
 mod wake;
 
 pub use buffers::BufferId;
+pub use cgroup::{CpuQuota, cpu_quota};
 pub use completion::{Completion, Outcome};
 pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
