@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, RingCounters, SetupError, SetupFlags, Waker};
+use uring::{Listen, ListenError, ListenOptions, RingCounters, SetupError, SetupFlags, Waker};
 
 use crate::config::{BUFFER_BYTES, Config};
 use crate::shard::driver::Wiring;
@@ -20,6 +20,7 @@ use crate::shard::{Room, Shard};
 #[derive(Debug)]
 pub struct Balancer {
     address: SocketAddr,
+    listen_options: ListenOptions,
     flags: SetupFlags,
     shared: Arc<Shared>,
     wakers: Vec<Waker>,
@@ -64,6 +65,7 @@ impl Balancer {
         let flags = uring::self_test()?;
         let listeners = listeners(config)?;
         let address = uring::local_address(&listeners[0])?;
+        let listen_options = uring::listen_options(&listeners[0])?;
         let backends = config.backends.iter().cloned();
         let backends = backends.map(|one| Backend::new(one.name, one.addresses)).collect();
         let shards = config.cpus.len();
@@ -71,6 +73,7 @@ impl Balancer {
         let (ended_tx, ended) = channel();
         let mut balancer = Self {
             address,
+            listen_options,
             flags,
             shared: Arc::new(shared),
             wakers: Vec::new(),
@@ -115,6 +118,12 @@ impl Balancer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the kernel made of the options of the listeners.
+    #[must_use]
+    pub fn listen_options(&self) -> ListenOptions {
+        self.listen_options
     }
 
     /// What the kernel granted.
@@ -222,7 +231,8 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
 /// One listener for each shard, on one address; the kernel spreads connections over them.
 fn listeners(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
     uring::check_unused(config.listen)?;
-    let mut how = Listen { address: config.listen, backlog: config.backlog, shared: true };
+    let (address, backlog, options) = (config.listen, config.backlog, config.listen_options);
+    let mut how = Listen { address, backlog, shared: true, options };
     let mut listeners = Vec::with_capacity(config.cpus.len());
     for _ in &config.cpus {
         listeners.push(uring::listen(&how)?);

@@ -81,6 +81,12 @@ pub struct Serve {
     /// Connections that may wait to be accepted, for each shard
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub backlog: u16,
+    /// Hand a client on when it has sent something, or after this long; only where clients speak first
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub defer_accept: Option<Duration>,
+    /// Clients that may send with their SYN at a time, for each shard (TCP Fast Open)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub tcp_fastopen: Option<u16>,
     /// How long a backend may take to accept a connection
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     pub connect_timeout: Duration,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use uring::{CpuList, CpuQuota, NofileLimit};
+use uring::{CpuList, CpuQuota, ListenOptions, NofileLimit};
 
 use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
 use crate::core::balance::Algorithm;
@@ -27,6 +27,8 @@ pub struct Config {
     pub listen_unused: usize,
     /// Connections that may wait to be accepted, for each shard; the kernel's limit applied.
     pub backlog: u16,
+    /// What else is asked of the listeners.
+    pub listen_options: ListenOptions,
     /// The backends, at least one.
     pub backends: Vec<BackendConfig>,
     /// How one is picked.
@@ -167,6 +169,10 @@ impl Config {
             listen,
             listen_unused,
             backlog: serve.backlog.min(somaxconn()),
+            listen_options: ListenOptions {
+                defer_accept: serve.defer_accept,
+                fast_open: serve.tcp_fastopen.unwrap_or(0),
+            },
             backends,
             algorithm: serve.algorithm.into(),
             cpus,
@@ -257,8 +263,8 @@ fn buffers_for(max_sessions_a_shard: usize) -> u16 {
 }
 
 fn somaxconn() -> u16 {
-    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
-    text.trim().parse::<u32>().map_or(u16::MAX, |limit| u16::try_from(limit).unwrap_or(u16::MAX))
+    let limit = uring::sysctl("net/core/somaxconn").and_then(|limit| limit.parse().ok());
+    limit.unwrap_or(u16::MAX)
 }
 
 fn host(what: &'static str) -> impl FnOnce(io::Error) -> ConfigError {

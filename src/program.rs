@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
-use tracing::info;
-use uring::RingCounters;
+use tracing::{info, warn};
+use uring::{ListenOptions, RingCounters};
 
 use crate::balancer::{Balancer, StartError, Stopper};
 use crate::cli::{Cli, Command, Serve};
@@ -88,6 +88,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let logging = Logging::start(config.log_level);
     let balancer = Balancer::start(&config)?;
     print_settings(&config, &balancer)?;
+    warn_of_fast_open(config.listen_options);
     let shared = balancer.shared().clone();
     stop_on_signal(signals, balancer.stopper())?;
     let rings = balancer.join().map_err(ProgramError::Shard)?;
@@ -99,6 +100,21 @@ fn block_signals() -> io::Result<SigSet> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block()?;
     Ok(signals)
+}
+
+/// The option of a listener changes nothing while the kernel's own setting keeps servers from it.
+fn warn_of_fast_open(options: ListenOptions) {
+    let setting = uring::sysctl("net/ipv4/tcp_fastopen").and_then(|value| value.parse().ok());
+    let Some(setting) = setting.filter(|setting: &u32| setting & FAST_OPEN_SERVER == 0) else {
+        return;
+    };
+    if options.fast_open > 0 {
+        let mended = setting | FAST_OPEN_SERVER;
+        warn!(
+            "--tcp-fastopen has no effect while net.ipv4.tcp_fastopen is {setting}, which lacks the \
+             server's bit: try `sysctl -w net.ipv4.tcp_fastopen={mended}`"
+        );
+    }
 }
 
 /// The first signal stops the shards; a second one does not wait for open sessions.
@@ -130,8 +146,9 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
         0 => String::new(),
         unused => format!(", the first of {} addresses of that name", unused + 1),
     };
-    let backlog = config.backlog;
-    setting("listener", format!("{}{unused}, backlog {backlog} a shard", balancer.address()))?;
+    let (backlog, options) = (config.backlog, describe_options(balancer.listen_options()));
+    let address = balancer.address();
+    setting("listener", format!("{address}{unused}, backlog {backlog} a shard{options}"))?;
     setting("backends", format!("{}: {}", backends.len(), backends.join(", ")))?;
     setting("algorithm", config.algorithm.to_string())?;
     let quota = config.cpu_quota.map(|quota| format!(" (the cgroup's quota is {quota} CPU)"));
@@ -171,6 +188,15 @@ fn describe_splice(config: &Config) -> String {
         Splice::Off => "off: all bytes are copied".to_owned(),
         Splice::Always => format!("always, through at most {pipes} pipes a shard"),
     }
+}
+
+fn describe_options(options: ListenOptions) -> String {
+    let deferred = options.defer_accept.map(|silence| {
+        format!(", accepts who speaks or is silent for {}", humantime::format_duration(silence))
+    });
+    let fast_open = (options.fast_open > 0)
+        .then(|| format!(", TCP Fast Open for {} at a time a shard", options.fast_open));
+    [deferred, fast_open].into_iter().flatten().collect()
 }
 
 fn describe_backend(backend: &crate::config::BackendConfig) -> String {
@@ -217,3 +243,6 @@ fn report(shared: &Shared, rings: &[RingCounters], logging: &Logging) {
     let counts = counts.map(|(name, count)| format!("{name}={count}"));
     info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
 }
+
+/// `TFO_SERVER_ENABLE` (include/net/tcp.h, Linux).
+const FAST_OPEN_SERVER: u32 = 2;

@@ -52,6 +52,8 @@ fn a_mistake_on_the_command_line_is_one_line_and_exit_code_2() {
         ("--idle-timeout=-1s", "-1s"),
         ("--half-closed-timeout 1parsec", "1parsec"),
         ("--max-sessions 0", "0"),
+        ("--defer-accept 3", "3s"),
+        ("--tcp-fastopen 0", "0"),
         ("--buffers 0", "0"),
         ("--buffers 1000000", "1000000"),
         ("-c x", "x"),

@@ -287,8 +287,13 @@ mod tests {
     /// those who fill it.
     fn full_listener() -> (OwnedFd, Vec<TcpStream>) {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
-        let listener = uring::listen(&uring::Listen { address, backlog: 0, shared: false })
-            .expect("a free port");
+        let listener = uring::listen(&uring::Listen {
+            address,
+            backlog: 0,
+            shared: false,
+            options: uring::ListenOptions::default(),
+        })
+        .expect("a free port");
         let address = uring::local_address(&listener).expect("it is bound");
         let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
         let waiting = (0..8).map_while(connect).collect();

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, SetupError, WakeSource, Waker};
+use uring::{Listen, ListenError, ListenOptions, SetupError, WakeSource, Waker};
 
 use service::Personality;
 use worker::{Post, Worker};
@@ -206,7 +206,12 @@ impl Listening {
             return Err(ServeError::Name(name.clone()));
         }
         let shared = threads > 1;
-        let mut how = Listen { address: backend.address, backlog: BACKLOG, shared };
+        let mut how = Listen {
+            address: backend.address,
+            backlog: BACKLOG,
+            shared,
+            options: ListenOptions::default(),
+        };
         let first = uring::listen(&how)?;
         // The first listener learns the port that the kernel chose, the others join it.
         how.address = uring::local_address(&first)

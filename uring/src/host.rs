@@ -1,6 +1,7 @@
 //! What this process may use of its host: descriptors, processors, the clock.
 
 use std::io;
+use std::path::Path;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -60,8 +61,14 @@ pub fn pin_to(cpu: usize) -> io::Result<()> {
 /// The kernel's release, as uname(2) gives it.
 #[must_use]
 pub fn kernel_release() -> String {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release.trim().to_owned()
+    sysctl("kernel/osrelease").unwrap_or_default()
+}
+
+/// A setting of the kernel by its path below /proc/sys, if it has it.
+#[must_use]
+pub fn sysctl(path: &str) -> Option<String> {
+    let text = std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

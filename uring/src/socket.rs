@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,6 +21,19 @@ pub struct Listen {
     /// Whether other sockets of this user may listen on the same address (`SO_REUSEPORT`): one a
     /// shard, the kernel spreads connections over them.
     pub shared: bool,
+    /// What else it can do.
+    pub options: ListenOptions,
+}
+
+/// What a listener does only if it is asked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// A client is accepted when it has sent something, or has been silent for this long
+    /// (`TCP_DEFER_ACCEPT`). The kernel counts in repetitions of its SYN-ACK, that is 1, 3, 7, 15 s
+    /// and so on, and takes the next of these.
+    pub defer_accept: Option<Duration>,
+    /// Clients at a time that may send with their SYN (`TCP_FASTOPEN`, RFC 7413); 0 is off.
+    pub fast_open: u16,
 }
 
 /// Why there is no listener, with the cure.
@@ -85,8 +98,54 @@ fn bind(how: &Listen) -> io::Result<Socket> {
     socket.set_reuse_port(how.shared)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
+    if let Some(silence) = how.options.defer_accept {
+        set_tcp_option(&socket, libc::TCP_DEFER_ACCEPT, seconds_rounded_up(silence))?;
+    }
+    if how.options.fast_open > 0 {
+        set_tcp_option(&socket, libc::TCP_FASTOPEN, how.options.fast_open.into())?;
+    }
     socket.bind(&how.address.into())?;
     Ok(socket)
+}
+
+fn seconds_rounded_up(duration: Duration) -> i32 {
+    let more = u64::from(duration.subsec_nanos() > 0);
+    i32::try_from(duration.as_secs().saturating_add(more)).unwrap_or(i32::MAX)
+}
+
+/// Neither socket2 nor nix has these options.
+fn set_tcp_option(socket: &impl AsFd, option: i32, value: i32) -> io::Result<()> {
+    let len = libc::socklen_t::try_from(size_of_val(&value)).expect("four bytes");
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel reads exactly
+    // `len` bytes from `value`, an int (tcp(7)), and keeps no pointer to it.
+    let set =
+        unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, option, (&raw const value).cast(), len) };
+    Errno::result(set).map(drop).map_err(io::Error::from)
+}
+
+fn tcp_option(socket: &impl AsFd, option: i32) -> io::Result<i32> {
+    let mut value = 0_i32;
+    let mut len = libc::socklen_t::try_from(size_of_val(&value)).expect("four bytes");
+    let fd = socket.as_fd().as_raw_fd();
+    let to = (&raw mut value).cast();
+    // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel writes at most
+    // `len` bytes to `value`, an int (tcp(7)), and how many to `len`, and keeps no pointer to either.
+    let read = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, option, to, &raw mut len) };
+    Errno::result(read).map(|_| value).map_err(io::Error::from)
+}
+
+/// What a listener really does: the kernel rounds, and limits the queue to the backlog.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn listen_options(listener: &impl AsFd) -> io::Result<ListenOptions> {
+    let seconds = u64::try_from(tcp_option(listener, libc::TCP_DEFER_ACCEPT)?).unwrap_or(0);
+    let queue = tcp_option(listener, libc::TCP_FASTOPEN)?;
+    Ok(ListenOptions {
+        defer_accept: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        fast_open: u16::try_from(queue).unwrap_or(u16::MAX),
+    })
 }
 
 /// The address that `socket` is bound to: the real port where port 0 was asked for.
@@ -108,14 +167,14 @@ pub fn check_unused(address: SocketAddr) -> Result<(), ListenError> {
         return Ok(());
     }
     // Bound, not listening, and closed at once: no connection can end up here.
-    bind(&Listen { address, backlog: 0, shared: false }).map(drop).map_err(|e| explain(address, e))
+    bind(&Listen { address, backlog: 0, shared: false, options: ListenOptions::default() })
+        .map(drop)
+        .map_err(|e| explain(address, e))
 }
 
 fn first_unprivileged_port() -> u16 {
-    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(1024)
+    let start = crate::sysctl("net/ipv4/ip_unprivileged_port_start");
+    start.and_then(|start| start.parse().ok()).unwrap_or(1024)
 }
 
 /// A socket to connect to `address` with, non-blocking.

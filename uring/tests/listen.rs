@@ -4,12 +4,15 @@
 
 mod support;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use socket2::SockRef;
-use support::{client_of, listener_on, skip};
-use uring::{Listen, ListenError, check_unused, listen, local_address};
+use support::{alone_on, client_of, listener_on, skip};
+use uring::{
+    Listen, ListenError, ListenOptions, check_unused, listen, listen_options, local_address,
+};
 
 #[test]
 fn a_port_in_use_is_named_with_the_command_that_shows_who_has_it() {
@@ -84,6 +87,39 @@ fn a_listener_is_non_blocking_and_without_nagle() {
 }
 
 #[test]
+fn options_are_off_unless_asked_for_and_then_as_the_kernel_has_them() {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for (asked_ms, seconds) in [(0, 0), (1, 1), (1000, 1), (1001, 3), (3000, 3), (20_000, 31)] {
+        let options = ListenOptions {
+            defer_accept: (asked_ms > 0).then(|| Duration::from_millis(asked_ms)),
+            fast_open: u16::try_from(asked_ms.min(7)).unwrap(),
+        };
+        let listener = listen(&Listen { options, ..alone_on(any_port) }).unwrap();
+        let expected = ListenOptions {
+            defer_accept: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            ..options
+        };
+        assert_eq!(listen_options(&listener).unwrap(), expected, "{asked_ms} ms");
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_is_not_accepted_until_it_does() {
+    let options =
+        ListenOptions { defer_accept: Some(Duration::from_secs(30)), ..ListenOptions::default() };
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = listen(&Listen { options, ..alone_on(any_port) }).unwrap();
+    let mut client = client_of(local_address(&listener).unwrap());
+    let listener = std::net::TcpListener::from(listener);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    client.write_all(b"x").unwrap();
+    listener.set_nonblocking(false).unwrap();
+    let (mut accepted, _) = listener.accept().unwrap();
+    accepted.read_exact(&mut [0]).unwrap();
+}
+
+#[test]
 fn an_ipv6_listener_takes_clients() {
     if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return skip("the IPv6 loopback ::1");
@@ -92,10 +128,6 @@ fn an_ipv6_listener_takes_clients() {
     assert!(address.is_ipv6());
     let _client = client_of(address);
     assert_eq!(count_waiting(listener.into()), 1);
-}
-
-fn alone_on(address: SocketAddr) -> Listen {
-    Listen { address, backlog: 128, shared: false }
 }
 
 /// How many clients wait at a non-blocking listener.

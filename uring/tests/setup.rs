@@ -13,8 +13,8 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
-use support::{answer, received, ring, tcp_pair};
-use uring::{Config, Errno, Listen, ListenError, Owner, Readiness, Ring, SetupError, listen};
+use support::{alone_on, answer, received, ring, tcp_pair};
+use uring::{Config, Errno, ListenError, Owner, Readiness, Ring, SetupError, listen};
 
 #[test]
 fn a_filter_that_answers_eperm_is_told_as_a_container_profile_with_its_cure() {
@@ -101,7 +101,7 @@ fn a_ring_whose_descriptor_cannot_be_registered_works_without() {
 #[test]
 fn a_low_port_without_privilege_is_named_with_its_cure() {
     let address = (std::net::Ipv4Addr::LOCALHOST, 80).into();
-    let how = Listen { address, backlog: 1, shared: false };
+    let how = alone_on(address);
     let error = behind(libc::SYS_bind, None, Errno::EACCES, || listen(&how).unwrap_err());
     assert!(matches!(error, ListenError::NoPermission(_)), "{error:?}");
     assert!(error.to_string().contains("choose a higher --port"), "{error}");

@@ -12,8 +12,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::{answer, assert_silent, client_of, listener_on, received, ring, ring_of, tcp_pair};
-use uring::{Config, Listen, Op, Owner, Readiness, Token, listen, wake_pair};
+use support::{
+    alone_on, answer, assert_silent, client_of, listener_on, received, ring, ring_of, tcp_pair,
+};
+use uring::{Config, Op, Owner, Readiness, Token, listen, wake_pair};
 
 #[test]
 fn a_ring_with_operations_in_flight_is_dropped_and_leaves_no_descriptor() {
@@ -50,7 +52,7 @@ fn a_port_is_free_again_as_soon_as_ring_and_listener_are_gone() {
         assert_silent(&mut ring);
         drop(ring);
         drop(listener);
-        listen(&Listen { address, backlog: 8, shared: false }).unwrap();
+        listen(&alone_on(address)).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use uring::{Completion, Config, Listen, Outcome, Owner, Ring, SetupError};
+use uring::{Completion, Config, Listen, ListenOptions, Outcome, Owner, Ring, SetupError};
 
 /// Nothing here takes a second; after this long a test fails with a message instead of hanging.
 pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
@@ -102,9 +102,14 @@ pub(crate) fn client_of(address: SocketAddr) -> TcpStream {
 /// A listener of the crate under test, on a port that the kernel chose.
 pub(crate) fn listener_on(ip: impl Into<std::net::IpAddr>) -> (OwnedFd, SocketAddr) {
     let address = SocketAddr::new(ip.into(), 0);
-    let listener = uring::listen(&Listen { address, backlog: 128, shared: false }).unwrap();
+    let listener = uring::listen(&alone_on(address)).unwrap();
     let address = uring::local_address(&listener).unwrap();
     (listener, address)
+}
+
+/// A listener that shares its port with nobody.
+pub(crate) fn alone_on(address: SocketAddr) -> Listen {
+    Listen { address, backlog: 128, shared: false, options: ListenOptions::default() }
 }
 
 /// Bytes that show it when one is lost, doubled or moved: no period shorter than 2^64.
