@@ -6,12 +6,14 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::SockRef;
-use support::{alone_on, client_of, listener_on, skip};
+use socket2::{SockRef, TcpKeepalive};
+use support::{accepted, alone_on, answer, client_of, listener_on, owner, ring, skip};
 use uring::{
     Listen, ListenError, ListenOptions, check_unused, listen, listen_options, local_address,
+    stream_socket,
 };
 
 #[test]
@@ -120,6 +122,61 @@ fn a_client_that_says_nothing_is_not_accepted_until_it_does() {
 }
 
 #[test]
+fn what_a_listener_has_its_connections_have_too() {
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let (time, interval, tries) = (Duration::from_secs(77), Duration::from_secs(7), 3);
+    let user_timeout = Some(Duration::from_millis(12_345));
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
+    SockRef::from(&listener).set_tcp_keepalive(&keepalive.with_retries(tries)).unwrap();
+    SockRef::from(&listener).set_tcp_user_timeout(user_timeout).unwrap();
+    let keepalive = Some((time, interval, tries));
+    let expected = Inherited { nodelay: true, oob_inline: true, keepalive, user_timeout };
+    let Some(mut ring) = ring() else { return };
+    ring.accept(&listener, owner(0, 0, 0));
+    let _client = client_of(address);
+    let by_ring = accepted(answer(&mut ring));
+    assert_eq!(inherited(by_ring), expected);
+    let _client = client_of(address);
+    let (by_call, _) = std::net::TcpListener::from(listener).accept().unwrap();
+    assert_eq!(inherited(by_call), expected);
+}
+
+#[test]
+fn an_accepted_connection_is_only_non_blocking_because_the_accept_says_so() {
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let Some(mut ring) = ring() else { return };
+    ring.accept(&listener, owner(0, 0, 0));
+    let _client = client_of(address);
+    assert!(SockRef::from(&accepted(answer(&mut ring))).nonblocking().unwrap());
+    let _client = client_of(address);
+    let (by_call, _) = std::net::TcpListener::from(listener).accept().unwrap();
+    assert!(!SockRef::from(&by_call).nonblocking().unwrap());
+}
+
+#[test]
+fn the_options_of_the_listener_alone_do_not_reach_its_connections() {
+    let options = ListenOptions { defer_accept: Some(Duration::from_secs(7)), fast_open: 9 };
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listener = listen(&Listen { options, ..alone_on(any_port) }).unwrap();
+    let mut client = client_of(local_address(&listener).unwrap());
+    client.write_all(b"x").unwrap();
+    let listener = std::net::TcpListener::from(listener);
+    listener.set_nonblocking(false).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    assert_eq!(listen_options(&connection).unwrap(), ListenOptions::default());
+}
+
+#[test]
+fn a_socket_to_connect_with_has_what_it_is_given_and_nothing_else() {
+    let (_listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let socket = stream_socket(&address).unwrap();
+    // TCP_NODELAY is for who sends twice; see `set_nodelay`.
+    let (nodelay, oob_inline) = (false, true);
+    let expected = Inherited { nodelay, oob_inline, keepalive: None, user_timeout: None };
+    assert_eq!(inherited(socket), expected);
+}
+
+#[test]
 fn an_ipv6_listener_takes_clients() {
     if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return skip("the IPv6 loopback ::1");
@@ -133,4 +190,28 @@ fn an_ipv6_listener_takes_clients() {
 /// How many clients wait at a non-blocking listener.
 fn count_waiting(listener: std::net::TcpListener) -> usize {
     std::iter::from_fn(|| listener.accept().ok()).count()
+}
+
+/// The options that a connection could have from its listener.
+#[derive(Debug, PartialEq, Eq)]
+struct Inherited {
+    nodelay: bool,
+    oob_inline: bool,
+    /// Time, interval and tries, if it is on.
+    keepalive: Option<(Duration, Duration, u32)>,
+    user_timeout: Option<Duration>,
+}
+
+fn inherited(socket: impl AsFd) -> Inherited {
+    let socket = SockRef::from(&socket);
+    let keepalive = || {
+        let (time, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        (time.unwrap(), interval.unwrap(), socket.tcp_keepalive_retries().unwrap())
+    };
+    Inherited {
+        nodelay: socket.tcp_nodelay().unwrap(),
+        oob_inline: socket.out_of_band_inline().unwrap(),
+        keepalive: socket.keepalive().unwrap().then(keepalive),
+        user_timeout: socket.tcp_user_timeout().unwrap(),
+    }
 }
