@@ -42,8 +42,8 @@ pub struct Backend {
 #[derive(Debug)]
 struct Address {
     socket: SocketAddr,
-    /// Only there can a connect meet itself.
-    on_this_host: bool,
+    /// Whether a connect to it has to be looked at, by two system calls each.
+    can_meet_itself: bool,
 }
 
 #[derive(Debug, Default)]
@@ -133,10 +133,10 @@ impl Backend {
         &self.addresses[usize::from(candidate.address)].socket
     }
 
-    /// Whether a candidate is on this host.
+    /// Whether a connect to a candidate can meet its own socket instead of a listener.
     #[must_use]
-    pub fn is_on_this_host(&self, candidate: Candidate) -> bool {
-        self.addresses[usize::from(candidate.address)].on_this_host
+    pub fn can_meet_itself(&self, candidate: Candidate) -> bool {
+        self.addresses[usize::from(candidate.address)].can_meet_itself
     }
 
     /// A connection is being made.
@@ -177,7 +177,7 @@ impl Backend {
 
 impl Address {
     fn new(socket: SocketAddr) -> Self {
-        Self { socket, on_this_host: uring::is_on_this_host(socket.ip()) }
+        Self { socket, can_meet_itself: uring::can_meet_itself(socket) }
     }
 }
 

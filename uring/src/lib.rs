@@ -54,9 +54,9 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    Listen, ListenError, ListenOptions, check_unused, close_with_reset, finish_writing,
-    is_connected_to_itself, is_on_this_host, listen, listen_options, local_address, peer_address,
-    set_nodelay, stream_socket,
+    Listen, ListenError, ListenOptions, can_meet_itself, check_unused, close_with_reset,
+    finish_writing, is_connected_to_itself, is_on_this_host, listen, listen_options, local_address,
+    peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

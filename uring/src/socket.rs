@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -199,6 +200,22 @@ pub fn is_on_this_host(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
+/// Whether a connect to `address` can meet its own socket instead of a listener: on this host, at a
+/// port that the kernel can pick for it. The range of these ports is looked up now; should it be
+/// widened later, this answer is out of date.
+#[must_use]
+pub fn can_meet_itself(address: SocketAddr) -> bool {
+    let range = crate::sysctl("net/ipv4/ip_local_port_range");
+    let picked = range.as_deref().and_then(port_range).unwrap_or(0..=u16::MAX);
+    picked.contains(&address.port()) && is_on_this_host(address.ip())
+}
+
+/// Two numbers; they are those of IPv6 too.
+fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once(char::is_whitespace)?;
+    Some(first.parse().ok()?..=last.trim_start().parse().ok()?)
+}
+
 /// Whether `socket` is connected to itself. A connect to a local port that nobody listens on can
 /// pick just that port as its own, and TCP then connects the two (simultaneous open, RFC 9293).
 #[must_use]
@@ -233,4 +250,43 @@ pub fn close_with_reset(socket: OwnedFd) {
 #[must_use]
 pub fn peer_address(socket: &impl AsFd) -> Option<SocketAddr> {
     SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_range_of_ports_that_the_kernel_picks_is_two_numbers() {
+        for (text, range) in [
+            ("32768\t60999", Some(32768..=60999)),
+            ("1024 65535", Some(1024..=65535)),
+            ("40000\t  40009", Some(40000..=40009)),
+            ("", None),
+            ("32768", None),
+            ("32768\tmany", None),
+        ] {
+            assert_eq!(port_range(text), range, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_at_a_port_that_the_kernel_picks_on_this_host_can_a_connect_meet_itself() {
+        // The kernel picks from the range for a bind too.
+        let picked = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let picked = picked.local_addr().expect("bound");
+        let range = crate::sysctl("net/ipv4/ip_local_port_range").expect("IPv4");
+        let first = *port_range(&range).expect("two numbers").start();
+        let at = |ip: &str, port| SocketAddr::new(ip.parse().expect("an address"), port);
+        for (address, can) in [
+            (picked, true),
+            (at("127.0.0.1", first), true),
+            (at("0.0.0.0", first), true),
+            (at("127.0.0.1", first - 1), false),
+            // TEST-NET-2 (RFC 5737): no machine has it.
+            (at("198.51.100.1", first), false),
+        ] {
+            assert_eq!(can_meet_itself(address), can, "{address}");
+        }
+    }
 }

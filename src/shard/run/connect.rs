@@ -43,8 +43,8 @@ impl<D: Driver> Shard<D> {
         };
         if let (Some((candidate, _)), Some(socket)) = (entry.session.connecting(), &entry.backend) {
             let backend = self.shared.backend(candidate.backend);
-            let local = backend.is_on_this_host(candidate);
-            if local && self.driver.is_connected_to_itself(socket) {
+            let possible = backend.can_meet_itself(candidate);
+            if possible && self.driver.is_connected_to_itself(socket) {
                 // A clean close would hold the backend's port in TIME_WAIT for a minute.
                 if let Some(socket) = entry.backend.take() {
                     self.driver.close(socket, true);
