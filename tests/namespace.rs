@@ -11,6 +11,7 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use socket2::{Domain, Socket, Type};
 use support::backend::Backend;
 use support::{Balancer, skip};
 
@@ -48,6 +49,38 @@ fn a_live_backend_is_met_on_either_side_of_the_ports_that_the_kernel_picks() {
     assert_eq!(said, ["B1", "B2", "B1", "B2", "B1", "B2"]);
 }
 
+#[test]
+fn with_tcp_fastopen_the_first_bytes_of_a_known_client_come_with_its_syn() {
+    if !in_own_network() {
+        return skip("root and `ip`, to have a network of its own");
+    }
+    // Clients and servers.
+    set("net/ipv4/tcp_fastopen", "3");
+    let backend = Backend::echo();
+    let mut balancer = Balancer::before(&[backend.address], "--tcp-fastopen 16");
+    // The first connection brings the cookie that the second shows (RFC 7413).
+    for with_syn in [0, 1] {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.send_to_with_flags(b"hello", &balancer.address.into(), MSG_FASTOPEN).unwrap();
+        let mut client = support::patient(socket.into());
+        client.read_exact(&mut [0; 5]).unwrap();
+        assert_eq!(passive_fast_opens(), with_syn);
+    }
+    balancer.signal(Signal::SIGTERM);
+    balancer.wait();
+    assert!(!balancer.log().contains("sysctl"), "{}", balancer.log());
+}
+
+/// Connections that were accepted with data in the SYN, in the network of this thread.
+fn passive_fast_opens() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("TcpExt:")).collect();
+    let [names, values] = lines.as_slice() else { panic!("two lines: {lines:?}") };
+    let mut counts = names.split_whitespace().zip(values.split_whitespace());
+    let count = counts.find(|&(name, _)| name == "TCPFastOpenPassive");
+    count.unwrap().1.parse().unwrap()
+}
+
 /// What the balancer answers to a word, before it ends the connection one way or the other.
 fn said_to(mut client: TcpStream) -> String {
     let _ = client.write_all(b"hello");
@@ -66,6 +99,9 @@ fn in_own_network() -> bool {
 fn set(sysctl: &str, value: &str) {
     std::fs::write(format!("/proc/sys/{sysctl}"), value).unwrap();
 }
+
+/// Connects and sends (include/linux/socket.h).
+const MSG_FASTOPEN: i32 = 0x2000_0000;
 
 /// Outside the ports that are picked.
 const FIXED: &str = "--host 127.0.0.1 --port 8080";
