@@ -3,6 +3,7 @@
 
 mod contender;
 mod cost;
+mod floor;
 mod host;
 mod stats;
 
@@ -43,6 +44,8 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
         out: PathBuf,
     },
+    /// The least that a relay can cost: two sockets, one receive, one send, until SIGTERM
+    Floor(floor::Arguments),
 }
 
 /// What is written to the results folder.
@@ -57,8 +60,11 @@ struct Results<'a> {
 }
 
 fn main() -> ExitCode {
-    let Command::Cost { rounds, duration, out } = Cli::parse().command;
-    match cost(rounds, duration, &out) {
+    let done = match Cli::parse().command {
+        Command::Cost { rounds, duration, out } => cost(rounds, duration, &out),
+        Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
