@@ -5,6 +5,7 @@ mod contender;
 mod cost;
 mod floor;
 mod host;
+mod soak;
 mod stats;
 
 use std::io;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// The least that a relay can cost: two sockets, one receive, one send, until SIGTERM
     Floor(floor::Arguments),
+    /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
+    Soak(soak::Arguments),
 }
 
 /// What is written to the results folder.
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cost { rounds, duration, out } => cost(rounds, duration, &out),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
+        Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
