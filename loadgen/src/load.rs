@@ -77,8 +77,8 @@ pub enum LoadError {
     Kernel(#[from] io::Error),
 }
 
-/// Puts the load of `plan` on its target and reports; `progress` is called about once a second,
-/// and setting `stop` ends the run early with a report of what there is.
+/// Puts the load of `plan` on its target and reports; `progress` is called every
+/// [`Plan::progress_every`], and setting `stop` ends the run early with a report of what there is.
 ///
 /// # Errors
 /// A [`LoadError`] when nothing could be measured. A run whose requests all failed is a report.
@@ -88,7 +88,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Report, LoadError> {
     check_limit(plan)?;
-    let gate = Gate::new(plan.workers(), stop);
+    let gate = Gate::new(plan.workers(), plan.progress_every, stop);
     let tallies = std::thread::scope(|scope| {
         let gate = &gate;
         let workers: Vec<_> =

@@ -6,6 +6,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::Progress;
+use super::window::nanoseconds;
 
 /// Shared by the workers and the thread that started them.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct Gate<'a> {
     start_ns: AtomicU64,
     counts: Vec<Counts>,
     coordinator: Thread,
+    progress_every: Duration,
     started: Instant,
 }
 
@@ -39,7 +41,7 @@ pub(super) struct Arrival<'a> {
 }
 
 impl<'a> Gate<'a> {
-    pub(super) fn new(workers: usize, stop: &'a AtomicBool) -> Self {
+    pub(super) fn new(workers: usize, progress_every: Duration, stop: &'a AtomicBool) -> Self {
         Self {
             stop,
             arrived: AtomicUsize::new(0),
@@ -47,6 +49,7 @@ impl<'a> Gate<'a> {
             start_ns: AtomicU64::new(0),
             counts: (0..workers).map(|_| Counts::default()).collect(),
             coordinator: std::thread::current(),
+            progress_every: progress_every.max(PROGRESS_MIN),
             started: Instant::now(),
         }
     }
@@ -77,10 +80,11 @@ impl<'a> Gate<'a> {
         self.start_ns.store(start_ns, Ordering::Release);
     }
 
-    /// Sleeps until a worker has news or a second is over, which is when `progress` is told.
+    /// Sleeps until a worker has news or a period is over, which is when `progress` is told.
     fn rest(&self, progress: &mut impl FnMut(&Progress)) {
-        let into_second = self.started.elapsed().subsec_nanos();
-        let to_next = Duration::from_nanos((1_000_000_000 - into_second).into());
+        let every_ns = nanoseconds(self.progress_every);
+        let into_period_ns = nanoseconds(self.started.elapsed()) % every_ns;
+        let to_next = Duration::from_nanos(every_ns - into_period_ns);
         let woken = Instant::now() + to_next;
         std::thread::park_timeout(to_next);
         if Instant::now() >= woken {
@@ -142,3 +146,5 @@ impl Drop for Arrival<'_> {
 
 /// Workers that wait look at the gate every millisecond.
 const START_DELAY_NS: u64 = 3_000_000;
+/// Telling how it goes must not become the work.
+const PROGRESS_MIN: Duration = Duration::from_millis(10);

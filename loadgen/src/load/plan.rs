@@ -48,6 +48,8 @@ pub struct Plan {
     pub close: Close,
     /// Processors for the workers, in turn; empty leaves it to the kernel.
     pub cpus: Vec<usize>,
+    /// How often the caller is told how it goes.
+    pub progress_every: Duration,
 }
 
 /// One worker's part of a plan.
@@ -73,6 +75,7 @@ impl Plan {
             timeout: Duration::from_secs(5),
             close: Close::Fin,
             cpus: Vec::new(),
+            progress_every: Duration::from_secs(1),
         }
     }
 
