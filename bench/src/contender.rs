@@ -1,174 +1,287 @@
-//! The balancers that are compared: how each is started, alike, and what it costs.
+//! The balancers that are compared. All get the same: one thread, no log, TCP_NODELAY, a backlog
+//! of 4096, an hour of idling; and beyond that their defaults, or what their name says.
+//!
+//! Another one is a line in [`ALL`], and an arm of [`Program`] if it is another program.
 
-use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+mod config;
+mod start;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use serde::Serialize;
+
+pub(crate) use start::listens;
 
 /// A balancer that can be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contender {
-    /// This project's.
-    Evenkeel,
-    /// `mode tcp`.
-    Haproxy,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Contender {
+    /// As it is printed and asked for.
+    pub(crate) name: &'static str,
+    program: Program,
+    /// Beyond what all get.
+    arguments: &'static [&'static str],
 }
 
-/// A balancer that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    /// This project's balancer.
+    Evenkeel,
+    /// `mode tcp`; with these options.
+    Haproxy { options: &'static [&'static str] },
+    /// Its stream module.
+    Nginx,
+    /// The least that a relay can do, from this program.
+    Floor,
+    /// No balancer at all: clients and backend by themselves.
+    Nothing,
+}
+
+/// Everyone who may take part, in the order in which the first round runs them.
+pub(crate) const ALL: &[Contender] = &[
+    evenkeel("evenkeel", &[]),
+    evenkeel("evenkeel-epoll", &["--engine", "epoll"]),
+    evenkeel("evenkeel-copy", &["--splice", "off"]),
+    evenkeel("evenkeel-splice", &["--splice", "always"]),
+    evenkeel("evenkeel-busy", &["--busy-poll", "50us"]),
+    haproxy("haproxy", &[]),
+    haproxy("haproxy-splice", &["splice-request", "splice-response"]),
+    Contender { name: "nginx", program: Program::Nginx, arguments: &[] },
+    floor("floor-epoll", &["--engine", "epoll"]),
+    floor("floor-ring", &["--engine", "ring"]),
+    floor("floor-splice", &["--splice"]),
+    Contender { name: "direct", program: Program::Nothing, arguments: &[] },
+];
+
+/// What is known of a contender on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Known {
+    /// Who.
+    pub(crate) name: &'static str,
+    /// What it calls itself, if it is here.
+    pub(crate) version: Option<String>,
+    /// Why it does not take part, and what brings it.
+    pub(crate) absent: Option<String>,
+    /// How it is started, with example addresses.
+    pub(crate) command: String,
+    /// Its configuration file.
+    pub(crate) config: Option<String>,
+}
+
+/// A command line, and the file that it names.
 #[derive(Debug)]
-pub(crate) struct Running {
-    child: Child,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
-    /// Its configuration, if that is a file.
-    config: Option<PathBuf>,
+struct Launch {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    config: Option<(PathBuf, String)>,
+    /// Whether it tells of every start and end on standard error.
+    talks: bool,
+}
+
+const fn evenkeel(name: &'static str, arguments: &'static [&'static str]) -> Contender {
+    Contender { name, program: Program::Evenkeel, arguments }
+}
+
+const fn haproxy(name: &'static str, options: &'static [&'static str]) -> Contender {
+    Contender { name, program: Program::Haproxy { options }, arguments: &[] }
+}
+
+const fn floor(name: &'static str, arguments: &'static [&'static str]) -> Contender {
+    Contender { name, program: Program::Floor, arguments }
 }
 
 impl Contender {
-    /// All, in the order in which the first round runs them.
-    pub(crate) const ALL: [Self; 2] = [Self::Evenkeel, Self::Haproxy];
-
-    /// As it is printed.
+    /// The one of this name.
     #[must_use]
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Evenkeel => "evenkeel",
-            Self::Haproxy => "haproxy",
-        }
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|one| one.name == name)
     }
 
-    /// The line that brings it, if it is not here.
+    /// Whether there is nothing between clients and backend.
     #[must_use]
-    pub(crate) const fn install_hint(self) -> &'static str {
-        match self {
-            Self::Evenkeel => "cargo build --release -p evenkeel",
-            Self::Haproxy => "apt-get install haproxy",
+    pub(crate) fn is_direct(&self) -> bool {
+        self.program == Program::Nothing
+    }
+
+    /// Looks for it, and notes how it would be started.
+    #[must_use]
+    pub(crate) fn look(&self) -> Known {
+        let example = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let launch = self.launch(example(18_000), example(18_001));
+        let version = self.version();
+        let absent = match &version {
+            None => Some(self.install_hint().to_owned()),
+            Some(_) => self.missing_part(),
+        };
+        let command = [launch.program.into_os_string()].into_iter().chain(launch.arguments);
+        let command: Vec<_> = command.map(|part| part.to_string_lossy().into_owned()).collect();
+        Known {
+            name: self.name,
+            version,
+            absent,
+            command: if self.is_direct() { "none".to_owned() } else { command.join(" ") },
+            config: launch.config.map(|(_, text)| text),
         }
     }
 
     /// Its version, or nothing if it is not here.
-    #[must_use]
-    pub(crate) fn version(self) -> Option<String> {
-        let argument = match self {
-            Self::Evenkeel => "--version",
-            Self::Haproxy => "-v",
+    fn version(&self) -> Option<String> {
+        let program = self.program();
+        let output = match self.program {
+            Program::Evenkeel => Command::new(program).arg("--version").output(),
+            Program::Haproxy { .. } | Program::Nginx => Command::new(program).arg("-v").output(),
+            Program::Floor => Command::new(program).args(["floor", "--help"]).output(),
+            Program::Nothing => return Some("clients and backend by themselves".to_owned()),
         };
-        let output = Command::new(self.program()).arg(argument).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        text.lines().next().map(|line| line.trim().to_owned())
+        let output = output.ok().filter(|output| output.status.success())?;
+        if self.program == Program::Floor {
+            return Some(concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned());
+        }
+        // nginx tells it on standard error.
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&text).lines().next().map(|line| line.trim().to_owned())
     }
 
-    /// Starts it in front of `backend` and waits until it takes connections. The calling thread's
-    /// CPU affinity is inherited.
-    ///
-    /// # Errors
-    /// When it is not here, or does not listen within five seconds.
-    pub(crate) fn start(self, backend: SocketAddr) -> io::Result<Running> {
-        let address = free_address()?;
-        let (mut command, config) = self.command(address, backend)?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let running = Running { child, address, config };
-        running.wait_until_it_listens()?;
-        Ok(running)
-    }
-
-    /// The same for all: one thread, no log, TCP_NODELAY, a backlog of 4096, an hour of idling.
-    fn command(
-        self,
-        address: SocketAddr,
-        backend: SocketAddr,
-    ) -> io::Result<(Command, Option<PathBuf>)> {
-        let mut command = Command::new(self.program());
-        match self {
-            Self::Evenkeel => {
-                command.args(["--host", &address.ip().to_string()]);
-                command.args(["--port", &address.port().to_string()]);
-                command.args(["--backends", &backend.to_string()]);
-                command.args(["--shards", "1", "--log-level", "ERROR"]);
-                Ok((command, None))
-            }
-            Self::Haproxy => {
-                let file = format!("evenkeel-bench-{}.cfg", address.port());
-                let path = std::env::temp_dir().join(file);
-                fs::write(&path, haproxy_config(address, backend))?;
-                command.arg("-db").arg("-f").arg(&path).stderr(Stdio::null());
-                Ok((command, Some(path)))
-            }
+    /// The line that brings it, if it is not here.
+    const fn install_hint(&self) -> &'static str {
+        match self.program {
+            Program::Evenkeel => "cargo build --release -p evenkeel",
+            Program::Haproxy { .. } => "apt-get install haproxy",
+            Program::Nginx => "apt-get install nginx-light libnginx-mod-stream",
+            Program::Floor => "this program has no `bench floor`",
+            Program::Nothing => "always here",
         }
     }
 
-    fn program(self) -> PathBuf {
-        match self {
+    /// What an installed program lacks of what this contender needs.
+    fn missing_part(&self) -> Option<String> {
+        match self.program {
+            Program::Nginx => match config::stream_module(&self.program()) {
+                config::StreamModule::Absent => Some(self.install_hint().to_owned()),
+                config::StreamModule::BuiltIn | config::StreamModule::File(_) => None,
+            },
+            Program::Evenkeel | Program::Floor => self.missing_option(),
+            Program::Haproxy { .. } | Program::Nothing => None,
+        }
+    }
+
+    fn missing_option(&self) -> Option<String> {
+        let subcommand = (self.program == Program::Floor).then_some("floor");
+        let help = Command::new(self.program()).args(subcommand).arg("--help").output().ok()?;
+        let help = String::from_utf8_lossy(&help.stdout);
+        let options = self.arguments.iter().filter(|argument| argument.starts_with("--"));
+        let missing = options.copied().find(|option| !help.contains(option))?;
+        Some(format!("this build has no {missing}"))
+    }
+
+    fn launch(&self, address: SocketAddr, backend: SocketAddr) -> Launch {
+        let file = |end: &str| {
+            let name = format!("evenkeel-bench-{}-{}.{end}", std::process::id(), address.port());
+            std::env::temp_dir().join(name)
+        };
+        let (address_text, backend_text) = (address.to_string(), backend.to_string());
+        let (own, config): (Vec<OsString>, _) = match self.program {
+            Program::Evenkeel => {
+                let (ip, port) = (address.ip().to_string(), address.port().to_string());
+                let to = ["--host", &ip, "--port", &port, "--backends", &backend_text];
+                let alike = ["--shards", "1", "--log-level", "ERROR"];
+                (to.into_iter().chain(alike).map(OsString::from).collect(), None)
+            }
+            Program::Haproxy { options } => {
+                let (path, text) = (file("cfg"), config::haproxy(address, backend, options));
+                (vec!["-db".into(), "-f".into(), path.clone().into()], Some((path, text)))
+            }
+            Program::Nginx => {
+                let module = config::stream_module(&self.program());
+                let (path, pid) = (file("conf"), file("pid"));
+                let text = config::nginx(address, backend, &module, &pid);
+                let own = ["-e", "/dev/null", "-c"].map(OsString::from);
+                (own.into_iter().chain([path.clone().into()]).collect(), Some((path, text)))
+            }
+            Program::Floor => {
+                let own = ["floor", "--listen", &address_text, "--backend", &backend_text];
+                (own.map(OsString::from).to_vec(), None)
+            }
+            Program::Nothing => (Vec::new(), None),
+        };
+        let arguments = own.into_iter().chain(self.arguments.iter().map(OsString::from));
+        let talks = matches!(self.program, Program::Haproxy { .. } | Program::Nginx);
+        Launch { program: self.program(), arguments: arguments.collect(), config, talks }
+    }
+
+    fn program(&self) -> PathBuf {
+        let this = || std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bench"));
+        match self.program {
             // Built beside this program.
-            Self::Evenkeel => std::env::current_exe()
-                .ok()
-                .and_then(|path| path.parent().map(|folder| folder.join("evenkeel")))
-                .unwrap_or_else(|| PathBuf::from("evenkeel")),
-            Self::Haproxy => find_haproxy(),
+            Program::Evenkeel => this().with_file_name("evenkeel"),
+            Program::Haproxy { .. } => in_sbin("haproxy"),
+            Program::Nginx => in_sbin("nginx"),
+            Program::Floor => this(),
+            Program::Nothing => PathBuf::new(),
+        }
+    }
+
+    /// Processes that do the work or lead it.
+    const fn processes(&self) -> usize {
+        match self.program {
+            // A master and its worker.
+            Program::Nginx => 2,
+            _ => 1,
         }
     }
 }
 
-impl Running {
-    /// CPU time that it has used, user and system, all threads, from the scheduler's nanosecond
-    /// account (`/proc/PID/task/TID/schedstat`).
-    ///
-    /// # Errors
-    /// When the process is gone.
-    pub(crate) fn cpu(&self) -> io::Result<Duration> {
-        let mut ns = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let on_cpu = text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
-            ns += on_cpu.ok_or(io::ErrorKind::InvalidData)?;
+impl Launch {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdout(Stdio::null());
+        if self.talks {
+            command.stderr(Stdio::null());
         }
-        Ok(Duration::from_nanos(ns))
-    }
-
-    fn wait_until_it_listens(&self) -> io::Result<()> {
-        let give_up = Instant::now() + Duration::from_secs(5);
-        loop {
-            match TcpStream::connect(self.address) {
-                Ok(_) => return Ok(()),
-                Err(error) if Instant::now() > give_up => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
-            }
-        }
+        command
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A pid fits: the kernel's limit is 2^22.
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
-        let _ = kill(pid, Signal::SIGTERM);
-        let _ = self.child.wait();
-        if let Some(path) = &self.config {
-            let _ = fs::remove_file(path);
+/// Debian keeps them where only root's PATH looks.
+fn in_sbin(name: &str) -> PathBuf {
+    let usual = Path::new("/usr/sbin").join(name);
+    if usual.exists() { usual } else { PathBuf::from(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_of(name: &str) -> String {
+        Contender::named(name).expect("it is one of them").look().command
+    }
+
+    #[test]
+    fn names_are_all_different() {
+        for one in ALL {
+            assert_eq!(Contender::named(one.name), Some(one));
         }
     }
-}
 
-fn haproxy_config(address: SocketAddr, backend: SocketAddr) -> String {
-    format!(
-        "global\n  nbthread 1\n  maxconn 9000\n\
-         defaults\n  mode tcp\n  timeout connect 3s\n  timeout client 1h\n  timeout server 1h\n\
-         listen bench\n  bind {address} backlog 4096\n  server backend {backend}\n"
-    )
-}
+    #[test]
+    fn contenders_differ_in_what_their_names_say() {
+        let plain = command_of("evenkeel");
+        assert!(plain.ends_with(
+            "evenkeel --host 127.0.0.1 --port 18000 --backends 127.0.0.1:18001 --shards 1 --log-level ERROR"
+        ));
+        assert_eq!(command_of("evenkeel-splice"), format!("{plain} --splice always"));
+        assert!(
+            command_of("floor-ring").ends_with(
+                "floor --listen 127.0.0.1:18000 --backend 127.0.0.1:18001 --engine ring"
+            )
+        );
+    }
 
-/// Debian keeps it where only root's PATH looks.
-fn find_haproxy() -> PathBuf {
-    let usual = Path::new("/usr/sbin/haproxy");
-    if usual.exists() { usual.to_owned() } else { PathBuf::from("haproxy") }
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+    #[test]
+    fn direct_is_always_here() {
+        let known = Contender::named("direct").expect("it is one of them").look();
+        assert!(known.absent.is_none() && known.version.is_some());
+    }
 }

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
 use socket2::{Domain, Protocol, Socket, Type};
-use uring::Listen;
+use uring::{Listen, ListenOptions};
 
 use carry::{Copy, Splice};
 
@@ -93,7 +93,8 @@ impl Floor {
     /// # Errors
     /// As [`uring::listen`].
     pub(crate) fn listen(address: SocketAddr, backend: SocketAddr, kind: Kind) -> io::Result<Self> {
-        let how = Listen { address, backlog: BACKLOG, shared: false };
+        let how =
+            Listen { address, backlog: BACKLOG, shared: false, options: ListenOptions::default() };
         let listener = uring::listen(&how).map_err(io::Error::other)?.into();
         Ok(Self { listener, backend, kind })
     }

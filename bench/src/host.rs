@@ -3,12 +3,11 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::process::Command;
 use std::time::SystemTime;
 
-use loadgen::serve::{Backend, Mode, Serving};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::Serialize;
 
 /// What a figure depends on besides the programs.
@@ -20,8 +19,6 @@ pub(crate) struct Host {
     pub(crate) cpus: usize,
     /// Release of the kernel, without what its builder appended.
     pub(crate) kernel: String,
-    /// `net.ipv4.tcp_congestion_control`.
-    pub(crate) congestion_control: String,
     /// When, in UTC: YYYY-MM-DD.
     pub(crate) date: String,
 }
@@ -35,12 +32,10 @@ impl Host {
         let cpu = model.map_or("unknown", |line| line.trim_start_matches(['\t', ' ', ':']));
         let release = uring::kernel_release();
         let kernel = release.split('-').next().unwrap_or(&release);
-        let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
         Self {
             cpu: cpu.to_owned(),
             cpus: uring::allowed_cpus().map_or(0, |cpus| cpus.len()),
             kernel: kernel.to_owned(),
-            congestion_control: congestion.unwrap_or_default().trim().to_owned(),
             date: today(),
         }
     }
@@ -54,8 +49,8 @@ impl Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu, cpus, kernel, congestion_control, date } = self;
-        write!(f, "{date}: {cpu}, {cpus} CPUs, Linux {kernel}, {congestion_control}, loopback")
+        let Self { cpu, cpus, kernel, date } = self;
+        write!(f, "{date}: {cpu}, {cpus} CPUs, Linux {kernel}")
     }
 }
 
@@ -69,14 +64,16 @@ pub(crate) fn build_evenkeel() -> io::Result<()> {
     if built.success() { Ok(()) } else { Err(io::Error::other("evenkeel does not build")) }
 }
 
-/// One echo backend, on the CPU of the calling thread.
+/// Keeps this thread, and what it starts without a place of its own, off the balancer's CPU.
 ///
 /// # Errors
-/// When it cannot listen.
-pub(crate) fn start_backend() -> io::Result<Serving> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let backend = Backend { name: Some("B1".to_owned()), address, mode: Mode::Echo };
-    loadgen::serve::start(vec![backend], NonZeroUsize::MIN).map_err(io::Error::other)
+/// As sched_setaffinity(2).
+pub(crate) fn keep_off(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for other in uring::allowed_cpus()?.into_iter().filter(|&other| other != cpu) {
+        set.set(other)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 fn today() -> String {

@@ -1,4 +1,4 @@
-//! Medians and spreads of a few runs.
+//! Medians and spreads of a few runs, and what the runs of two contenders say about each other.
 
 use serde::Serialize;
 
@@ -11,6 +11,20 @@ pub(crate) struct Spread {
     pub(crate) min: f64,
     /// The largest.
     pub(crate) max: f64,
+}
+
+/// Whether one of two contenders is ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Difference {
+    /// Evenkeel, in every round.
+    Ahead,
+    /// The other, in every round.
+    Behind,
+    /// Now one and now the other.
+    NotSeen,
+    /// Fewer than [`ROUNDS_FOR_A_DIFFERENCE`].
+    TooFewRounds,
 }
 
 impl Spread {
@@ -29,13 +43,44 @@ impl Spread {
         };
         Self { median, min: sorted[0], max: sorted[last] }
     }
+}
 
-    /// Whether all of this lies below all of `other`.
+impl Difference {
+    /// What the ratios of ours to theirs say, one of each round.
     #[must_use]
-    pub(crate) fn is_below(&self, other: &Self) -> bool {
-        self.max < other.min
+    pub(crate) fn of(ratios: &[f64], lower_is_better: bool) -> Self {
+        let Spread { min, max, .. } = Spread::of(ratios);
+        let (all_below, all_above) = (max < 1.0, min > 1.0);
+        match (all_below, all_above) {
+            _ if ratios.len() < ROUNDS_FOR_A_DIFFERENCE => Self::TooFewRounds,
+            (true, _) if lower_is_better => Self::Ahead,
+            (true, _) => Self::Behind,
+            (_, true) if lower_is_better => Self::Behind,
+            (_, true) => Self::Ahead,
+            (false, false) => Self::NotSeen,
+        }
+    }
+
+    /// As it is printed.
+    #[must_use]
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Ahead => "ahead in every round",
+            Self::Behind => "BEHIND in every round",
+            Self::NotSeen => "no difference seen",
+            Self::TooFewRounds => "too few rounds to tell",
+        }
     }
 }
+
+/// Ours over theirs, round by round, so that what drifts with time hits both.
+#[must_use]
+pub(crate) fn ratios(ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+    ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect()
+}
+
+/// Five rounds fall on one side by chance once in sixteen times.
+pub(crate) const ROUNDS_FOR_A_DIFFERENCE: usize = 5;
 
 #[cfg(test)]
 mod tests {
@@ -49,9 +94,20 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_spreads_are_not_a_difference() {
-        let (low, high) = (Spread::of(&[1.0, 2.0]), Spread::of(&[2.0, 3.0]));
-        assert!(!low.is_below(&high));
-        assert!(Spread::of(&[1.0, 1.9]).is_below(&high));
+    fn a_difference_is_one_when_every_round_shows_it() {
+        let check = |ratios: &[f64], lower_is_better, expected| {
+            assert_eq!(Difference::of(ratios, lower_is_better), expected, "{ratios:?}");
+        };
+        check(&[0.8, 0.9, 0.99, 0.7, 0.8], true, Difference::Ahead);
+        check(&[0.8, 0.9, 0.99, 0.7, 0.8], false, Difference::Behind);
+        check(&[1.1, 1.2, 1.01, 1.3, 1.1], true, Difference::Behind);
+        check(&[1.1, 1.2, 1.01, 1.3, 1.1], false, Difference::Ahead);
+        check(&[0.8, 0.9, 1.01, 0.7, 0.8], true, Difference::NotSeen);
+        check(&[0.8, 0.9, 0.7, 0.8], true, Difference::TooFewRounds);
+    }
+
+    #[test]
+    fn ratios_are_those_of_one_round() {
+        assert_eq!(ratios(&[1.0, 6.0], &[2.0, 3.0]), [0.5, 2.0]);
     }
 }

@@ -10,7 +10,7 @@ use nix::libc::{SOCK_CLOEXEC, SOCK_NONBLOCK};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::Socket;
-use uring::Listen;
+use uring::{Listen, ListenOptions};
 
 use super::talk::{self, Kind, REQUEST_BYTES, RIGHT, Request, WRONG};
 
@@ -52,7 +52,12 @@ impl Backends {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut listeners = Vec::new();
         for index in 0..count as u64 {
-            let how = Listen { address, backlog: BACKLOG, shared: false };
+            let how = Listen {
+                address,
+                backlog: BACKLOG,
+                shared: false,
+                options: ListenOptions::default(),
+            };
             let listener: Socket = uring::listen(&how).map_err(io::Error::other)?.into();
             epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, index))?;
             listeners.push(listener);

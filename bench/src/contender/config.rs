@@ -1,0 +1,99 @@
+//! The configuration files of the others.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where nginx has its stream module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StreamModule {
+    /// In the program.
+    BuiltIn,
+    /// To be loaded.
+    File(PathBuf),
+    /// Nowhere.
+    Absent,
+}
+
+/// HAProxy in `mode tcp`. It sets TCP_NODELAY by itself.
+pub(super) fn haproxy(address: SocketAddr, backend: SocketAddr, options: &[&str]) -> String {
+    let options: String = options.iter().map(|option| format!("  option {option}\n")).collect();
+    format!(
+        "global\n  nbthread 1\n  maxconn {SESSIONS}\n\
+         defaults\n  mode tcp\n{options}  timeout connect 3s\n  timeout client 1h\n  timeout server 1h\n\
+         listen bench\n  bind {address} backlog 4096\n  server backend {backend}\n"
+    )
+}
+
+/// nginx's stream module, one worker.
+pub(super) fn nginx(
+    address: SocketAddr,
+    backend: SocketAddr,
+    module: &StreamModule,
+    pid: &Path,
+) -> String {
+    let load = match module {
+        StreamModule::File(path) => format!("load_module {};\n", path.display()),
+        StreamModule::BuiltIn | StreamModule::Absent => String::new(),
+    };
+    let connections = 2 * SESSIONS;
+    format!(
+        "{load}daemon off;\nworker_processes 1;\npid {};\nerror_log /dev/null crit;\n\
+         events {{\n  worker_connections {connections};\n}}\n\
+         stream {{\n  access_log off;\n  server {{\n    listen {address} backlog=4096;\n    \
+         proxy_pass {backend};\n    proxy_connect_timeout 3s;\n    proxy_timeout 1h;\n    \
+         tcp_nodelay on;\n  }}\n}}\n",
+        pid.display()
+    )
+}
+
+/// Looks for the module where nginx was told to, and where distributions put it.
+pub(super) fn stream_module(nginx: &Path) -> StreamModule {
+    let Ok(output) = Command::new(nginx).arg("-V").output() else { return StreamModule::Absent };
+    let built_with = String::from_utf8_lossy(&output.stderr).into_owned();
+    let mut words = built_with.split_whitespace();
+    if words.clone().any(|word| word == "--with-stream") {
+        return StreamModule::BuiltIn;
+    }
+    let told = words.find_map(|word| word.strip_prefix("--modules-path="));
+    let usual = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"];
+    let mut files = told.into_iter().chain(usual).map(|folder| Path::new(folder).join(MODULE));
+    files.find(|file| file.exists()).map_or(StreamModule::Absent, StreamModule::File)
+}
+
+const MODULE: &str = "ngx_stream_module.so";
+/// At a time; both sides of each fit the 20 000 open files that a small machine allows.
+const SESSIONS: u32 = 9000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses() -> [SocketAddr; 2] {
+        [18_000, 18_001].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[test]
+    fn haproxy_splices_when_it_is_told_to() {
+        let [address, backend] = addresses();
+        let plain = haproxy(address, backend, &[]);
+        assert!(plain.contains("mode tcp\n  timeout connect"), "{plain}");
+        assert!(
+            plain.contains("bind 127.0.0.1:18000 backlog 4096\n  server backend 127.0.0.1:18001")
+        );
+        let forced = haproxy(address, backend, &["splice-request", "splice-response"]);
+        assert!(forced.contains("  option splice-request\n  option splice-response\n"), "{forced}");
+    }
+
+    #[test]
+    fn nginx_loads_the_module_from_where_it_is() {
+        let [address, backend] = addresses();
+        let module = StreamModule::File("/lib/stream.so".into());
+        let text = nginx(address, backend, &module, Path::new("/tmp/pid"));
+        assert!(text.starts_with("load_module /lib/stream.so;\ndaemon off;"), "{text}");
+        assert!(text.contains("listen 127.0.0.1:18000 backlog=4096;"), "{text}");
+        assert!(text.contains("proxy_pass 127.0.0.1:18001;"), "{text}");
+        let text = nginx(address, backend, &StreamModule::BuiltIn, Path::new("/tmp/pid"));
+        assert!(!text.contains("load_module"), "{text}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Starting a contender, and knowing when it is ready.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::Contender;
+use crate::place::Place;
+use crate::process::Process;
+
+impl Contender {
+    /// Starts it at `place` in front of `backend` and waits until it listens. No connection is made
+    /// to find that out: it would go through to the backend.
+    ///
+    /// # Errors
+    /// When it is not here, ends at once, or does not listen within five seconds.
+    pub(crate) fn start(
+        &self,
+        place: &Place,
+        address: SocketAddr,
+        backend: SocketAddr,
+    ) -> io::Result<Process> {
+        let launch = self.launch(address, backend);
+        if let Some((path, text)) = &launch.config {
+            fs::write(path, text)?;
+        }
+        let files = launch.config.iter().map(|(path, _)| path.clone()).collect();
+        place.run(move || {
+            let mut process = Process::spawn(launch.command(), files)?;
+            self.wait_until_ready(&mut process, address)?;
+            Ok(process)
+        })
+    }
+
+    fn wait_until_ready(&self, process: &mut Process, address: SocketAddr) -> io::Result<()> {
+        let give_up = Instant::now() + Duration::from_secs(5);
+        while !listens(address)? || process.count() < self.processes() {
+            if let Some(status) = process.ended()? {
+                return Err(io::Error::other(format!("{} ended at once: {status}", self.name)));
+            }
+            if Instant::now() > give_up {
+                return Err(io::Error::other(format!("{} does not listen", self.name)));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// Whether somebody listens there, in the network namespace of the calling thread.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub(crate) fn listens(address: SocketAddr) -> io::Result<bool> {
+    let table = fs::read_to_string("/proc/thread-self/net/tcp")?;
+    Ok(is_listed(&table, address))
+}
+
+/// `/proc/net/tcp` has the address as the number that its bytes are in memory, and 0A for LISTEN.
+fn is_listed(table: &str, address: SocketAddr) -> bool {
+    let IpAddr::V4(ip) = address.ip() else { return false };
+    let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
+    table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+        matches!(fields[..], [_, local, _, "0A"] if local == wanted)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_is_read_from_the_kernels_table() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        assert!(listens(address).expect("/proc is there"));
+        drop(listener);
+        assert!(!listens(address).expect("/proc is there"));
+    }
+}

@@ -1,0 +1,103 @@
+//! What is measured: names, units, and which direction is the good one.
+
+use serde::Serialize;
+
+/// A kind of number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Figure {
+    /// CPU time of the balancer for each request, its connection included where each has its own.
+    CpuUs,
+    /// CPU time of the balancer for each 10^9 bytes that it carried.
+    CpuSPerGb,
+    /// Requests answered in a second.
+    PerSecond,
+    /// Payload that arrived.
+    GbitPerS,
+    /// Payload that arrived, of many small writes.
+    MbPerS,
+    /// Median latency of a run.
+    P50Us,
+    /// 99th percentile of a run.
+    P99Us,
+    /// 99.9th percentile of a run.
+    P999Us,
+    /// Resident memory of the balancer for each idle connection.
+    BytesPerConn,
+    /// CPU time of the balancer in a second at rest.
+    RestUsPerS,
+}
+
+/// The figures of one run, in the order of their columns.
+pub(crate) type Figures = Vec<(Figure, f64)>;
+
+impl Figure {
+    /// As it is printed, with its unit.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CpuUs => "CPU µs",
+            Self::CpuSPerGb => "CPU-s/GB",
+            Self::PerSecond => "per second",
+            Self::GbitPerS => "Gbit/s",
+            Self::MbPerS => "MB/s",
+            Self::P50Us => "p50 µs",
+            Self::P99Us => "p99 µs",
+            Self::P999Us => "p99.9 µs",
+            Self::BytesPerConn => "bytes/conn",
+            Self::RestUsPerS => "µs/s at rest",
+        }
+    }
+
+    /// Whether less of it is better.
+    #[must_use]
+    pub(crate) const fn lower_is_better(self) -> bool {
+        !matches!(self, Self::PerSecond | Self::GbitPerS | Self::MbPerS)
+    }
+
+    /// Whether nobody shall be ahead of evenkeel in it, whatever the targets say.
+    #[must_use]
+    pub(crate) const fn is_headline(self) -> bool {
+        matches!(self, Self::PerSecond | Self::GbitPerS | Self::MbPerS | Self::P99Us)
+    }
+
+    /// Whether it is what the balancer itself costs.
+    #[must_use]
+    pub(crate) const fn is_cost(self) -> bool {
+        matches!(self, Self::CpuUs | Self::CpuSPerGb | Self::BytesPerConn)
+    }
+
+    /// A value with as many digits as it deserves.
+    #[must_use]
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::CpuUs | Self::GbitPerS => format!("{value:.2}"),
+            Self::CpuSPerGb => format!("{value:.3}"),
+            Self::MbPerS => format!("{value:.1}"),
+            Self::PerSecond
+            | Self::P50Us
+            | Self::P99Us
+            | Self::P999Us
+            | Self::BytesPerConn
+            | Self::RestUsPerS => format!("{value:.0}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throughput_is_better_when_it_is_more_and_everything_else_when_it_is_less() {
+        assert!(!Figure::GbitPerS.lower_is_better());
+        assert!(Figure::CpuUs.lower_is_better() && Figure::P99Us.lower_is_better());
+    }
+
+    #[test]
+    fn names_in_files_are_stable() {
+        let name = |figure| serde_json::to_string(&figure).expect("a name");
+        assert_eq!(name(Figure::CpuUs), "\"cpu_us\"");
+        assert_eq!(name(Figure::P999Us), "\"p999_us\"");
+    }
+}
