@@ -48,7 +48,9 @@ pub(crate) fn version() -> Option<String> {
 pub(crate) fn serve(address: SocketAddr) -> io::Result<Process> {
     let mut command = Command::new("iperf3");
     let (ip, port) = (address.ip().to_string(), address.port().to_string());
-    command.args(["-s", "-1", "-B", &ip, "-p", &port]).stdout(Stdio::null());
+    command.args(["-s", "-1", "-B", &ip, "-p", &port]);
+    // It tells that it was ended, which is how it ends when a run fails.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let server = Process::spawn(command, Vec::new())?;
     let give_up = Instant::now() + Duration::from_secs(5);
     while !listens(address)? {

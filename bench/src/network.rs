@@ -91,6 +91,10 @@ impl Network {
             [Namespace::create()?, Namespace::create()?, Namespace::create()?];
         link(&client, "10.77.1.1/24", &balancer, "10.77.1.2/24", "front")?;
         link(&balancer, "10.77.2.1/24", &backend, "10.77.2.2/24", "back")?;
+        // The control: the kernel forwards what goes past the balancer.
+        balancer.set_sysctl("ip_forward", "1")?;
+        client.ip(&["route", "add", "10.77.2.0/24", "via", "10.77.1.2"])?;
+        backend.ip(&["route", "add", "10.77.1.0/24", "via", "10.77.2.1"])?;
         let ips = [[10, 77, 1, 2], [10, 77, 2, 2]].map(IpAddr::from);
         Self::prepare("veth", cpus, [&client, &balancer, &backend], ips, Vec::new())
     }

@@ -18,8 +18,10 @@ pub(super) enum StreamModule {
 /// HAProxy in `mode tcp`. It sets TCP_NODELAY by itself.
 pub(super) fn haproxy(address: SocketAddr, backend: SocketAddr, options: &[&str]) -> String {
     let options: String = options.iter().map(|option| format!("  option {option}\n")).collect();
+    // By default half as many pipes as connections, with which it would not fit its open files.
+    let pipes = if options.is_empty() { "" } else { "  maxpipes 256\n" };
     format!(
-        "global\n  nbthread 1\n  maxconn {SESSIONS}\n\
+        "global\n  nbthread 1\n  maxconn {SESSIONS}\n{pipes}\
          defaults\n  mode tcp\n{options}  timeout connect 3s\n  timeout client 1h\n  timeout server 1h\n\
          listen bench\n  bind {address} backlog 4096\n  server backend {backend}\n"
     )
@@ -82,6 +84,7 @@ mod tests {
             plain.contains("bind 127.0.0.1:18000 backlog 4096\n  server backend 127.0.0.1:18001")
         );
         let forced = haproxy(address, backend, &["splice-request", "splice-response"]);
+        assert!(forced.contains("maxpipes 256\ndefaults\n") && !plain.contains("maxpipes"));
         assert!(forced.contains("  option splice-request\n  option splice-response\n"), "{forced}");
     }
 
