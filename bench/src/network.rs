@@ -210,9 +210,39 @@ fn use_cubic(namespace: &Namespace) -> io::Result<Option<Restore>> {
         first.set_sysctl(allowed, &format!("{value} cubic"))?;
         namespace.set_sysctl(name, "cubic")?;
     }
-    let restore = Restore { namespace: namespace.clone(), name, value: before };
-    Ok(namespace.is_shared().then_some(restore))
+    // A value that undoes something when it is dropped is only made where it shall.
+    Ok(namespace.is_shared().then(|| Restore { namespace: namespace.clone(), name, value: before }))
 }
 
 const PORT_FIRST: u16 = 18_000;
 const PORTS: u16 = 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Skipped, aloud, where a namespace cannot be had.
+    fn namespace() -> Option<Namespace> {
+        Namespace::create().inspect_err(|error| println!("SKIPPED, no namespace: {error}")).ok()
+    }
+
+    #[test]
+    fn cubic_stays_chosen_in_a_namespace_and_the_first_one_is_as_it_was() {
+        let Some(namespace) = namespace() else { return };
+        let first = || Namespace::default().sysctl("tcp_allowed_congestion_control").ok();
+        let before = first();
+        namespace.set_sysctl("tcp_congestion_control", "reno").expect("reno is never restricted");
+        assert!(use_cubic(&namespace).expect("root may").is_none());
+        assert_eq!(namespace.sysctl("tcp_congestion_control").expect("it is there"), "cubic");
+        assert_eq!(first(), before);
+    }
+
+    #[test]
+    fn a_namespace_has_ports_of_its_own() {
+        let Some(namespace) = namespace() else { return };
+        let address = "127.0.0.1:18999";
+        let here = namespace.run(|| TcpListener::bind(address)).expect("nobody else is there");
+        assert!(namespace.run(|| TcpListener::bind(address)).is_err());
+        drop(here);
+    }
+}
