@@ -9,6 +9,7 @@ mod failure;
 mod flow;
 mod gate;
 mod json;
+mod pace;
 mod plan;
 mod reply;
 mod report;

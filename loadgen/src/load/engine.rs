@@ -19,7 +19,8 @@ use super::LoadError;
 use super::failure::Failure;
 use super::flow::State;
 use super::gate::Arrival;
-use super::plan::{Plan, Workload};
+use super::pace::Pace;
+use super::plan::{Part, Plan, Workload};
 use super::reply::Names;
 use super::report::Tally;
 use super::window::{Leave, Window, nanoseconds};
@@ -30,8 +31,10 @@ pub(super) struct Worker<'a> {
     ring: Ring,
     slots: Vec<Slot>,
     plan: &'a Plan,
-    /// This worker's share of [`Plan::requests`].
-    requests: Option<u64>,
+    /// This worker's share.
+    part: Part,
+    /// Of an open loop, once the load is on.
+    pace: Option<Pace>,
     arrival: Arrival<'a>,
     phase: Phase,
     /// The text that every send of this worker reads.
@@ -85,7 +88,8 @@ impl<'a> Worker<'a> {
             ring,
             slots: (0..part.connections).map(|_| Slot::default()).collect(),
             plan,
-            requests: part.requests,
+            part,
+            pace: None,
             arrival,
             phase: Phase::Connecting { until_ns: now_ns + nanoseconds(plan.timeout) },
             request,
@@ -144,7 +148,8 @@ impl<'a> Worker<'a> {
             Phase::Running(window) if window.is_over(self.now_ns) => self.sweep_at_ns,
             Phase::Running(window) => self.sweep_at_ns.min(window.until_ns),
         };
-        let due_ns = self.retries.next_ns().map_or(due_ns, |retry_ns| due_ns.min(retry_ns));
+        let sooner = [self.retries.next_ns(), self.pace.as_ref().and_then(Pace::wake_at_ns)];
+        let due_ns = sooner.into_iter().flatten().fold(due_ns, u64::min);
         let may_wait = self.pending.is_empty() || !self.may_start_pending();
         (u32::from(may_wait), Duration::from_nanos(due_ns.saturating_sub(self.now_ns)))
     }
@@ -162,6 +167,9 @@ impl<'a> Worker<'a> {
     }
 
     fn start_pending(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            self.pending.extend(pace.wake(self.now_ns));
+        }
         for _ in 0..BURST {
             if !self.may_start_pending() {
                 return;
@@ -184,7 +192,10 @@ impl<'a> Worker<'a> {
             (State::Idle, Workload::Conn) if self.asks(index) => self.open(index),
             (State::Connected, Workload::Ping) if self.asks(index) => {
                 self.request(index);
-                self.to_stamp.push(index);
+                // An open loop counts from when it should have been sent.
+                if self.pace.is_none() {
+                    self.to_stamp.push(index);
+                }
             }
             // It was asked for before the connect, and its time began there.
             (State::Connected, Workload::Conn) => self.request(index),
@@ -203,6 +214,12 @@ impl<'a> Worker<'a> {
     /// Takes leave to start a request on this slot.
     fn asks(&mut self, index: u32) -> bool {
         let Phase::Running(window) = &mut self.phase else { return false };
+        let asked_ns = match &mut self.pace {
+            Some(_) if window.is_over(self.now_ns) => return false,
+            Some(pace) => pace.take(index, self.now_ns),
+            None => Some(self.now_ns),
+        };
+        let Some(asked_ns) = asked_ns else { return false };
         let leave = window.leave(self.now_ns);
         if leave == Leave::Refused {
             return false;
@@ -210,7 +227,7 @@ impl<'a> Worker<'a> {
         let slot = &mut self.slots[index as usize];
         slot.asking = true;
         slot.measured = leave == Leave::Measured;
-        slot.asked_ns = self.now_ns;
+        slot.asked_ns = asked_ns;
         self.asked += 1;
         true
     }
@@ -263,7 +280,9 @@ impl<'a> Worker<'a> {
 
     fn begin(&mut self) {
         let Plan { warm_up, duration, .. } = *self.plan;
-        self.phase = Phase::Running(Window::new(self.now_ns, warm_up, duration, self.requests));
+        self.phase =
+            Phase::Running(Window::new(self.now_ns, warm_up, duration, self.part.requests));
+        self.pace = self.part.rate.map(|per_s| Pace::new(self.now_ns, per_s));
         self.pending = (0..).take(self.slots.len()).collect();
     }
 

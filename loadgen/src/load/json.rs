@@ -54,6 +54,7 @@ impl Report {
             "duration_s": plan.duration.as_secs_f64(),
             "warm_up_s": plan.warm_up.as_secs_f64(),
             "requests": plan.requests,
+            "rate_per_s": plan.rate,
             "request_bytes": plan.request_bytes,
             "timeout_s": plan.timeout.as_secs_f64(),
         })

@@ -23,7 +23,8 @@ pub enum Close {
     Rst,
 }
 
-/// A closed loop: every connection has at most one request in flight.
+/// A closed loop, or with [`Plan::rate`] an open one; every connection has at most one request in
+/// flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Where to.
@@ -48,15 +49,21 @@ pub struct Plan {
     pub close: Close,
     /// Processors for the workers, in turn; empty leaves it to the kernel.
     pub cpus: Vec<usize>,
+    /// For [`Workload::Ping`], an open loop: so many requests a second, evenly spaced. Each is sent
+    /// by a connection that is free, or as soon as one is, and its latency counts from when it
+    /// should have been sent. Without it, the answer to one request starts the next.
+    pub rate: Option<NonZeroU32>,
     /// How often the caller is told how it goes.
     pub progress_every: Duration,
 }
 
 /// One worker's part of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Part {
     pub(super) connections: u32,
     pub(super) requests: Option<u64>,
+    /// Requests a second of an open loop.
+    pub(super) rate: Option<f64>,
 }
 
 impl Plan {
@@ -75,6 +82,7 @@ impl Plan {
             timeout: Duration::from_secs(5),
             close: Close::Fin,
             cpus: Vec::new(),
+            rate: None,
             progress_every: Duration::from_secs(1),
         }
     }
@@ -86,13 +94,18 @@ impl Plan {
     }
 
     /// What the worker of this index does.
+    #[expect(clippy::cast_precision_loss, reason = "connections are a u32")]
     pub(super) fn part(&self, index: usize) -> Part {
         let (index, workers) = (index as u64, self.workers() as u64);
         let share = |total: u64| total / workers + u64::from(index < total % workers);
         let connections = share(self.connections.get().into());
+        // Each connection's part is the same.
+        let fraction = connections as f64 / f64::from(self.connections.get());
+        let rate = self.rate.filter(|_| self.workload == Workload::Ping);
         Part {
             connections: u32::try_from(connections).expect("a share is not above the whole"),
             requests: self.requests.map(|requests| share(requests.get())),
+            rate: rate.map(|rate| f64::from(rate.get()) * fraction),
         }
     }
 
@@ -123,6 +136,7 @@ mod tests {
             connections: NonZeroU32::new(connections).expect("not 0"),
             threads: NonZeroUsize::new(threads).expect("not 0"),
             requests: NonZeroU64::new(requests),
+            rate: NonZeroU32::new(1000),
             ..Plan::new(address, Workload::Ping)
         }
     }
@@ -136,6 +150,8 @@ mod tests {
             assert_eq!(parts.iter().map(|part| part.connections).sum::<u32>(), connections);
             assert_eq!(parts.iter().filter_map(|part| part.requests).sum::<u64>(), requests);
             assert!(parts.iter().all(|part| part.connections > 0), "{parts:?}");
+            let rate: f64 = parts.iter().filter_map(|part| part.rate).sum();
+            assert!((rate - 1000.0).abs() < 1e-6, "{parts:?}");
         }
     }
 

@@ -25,7 +25,8 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// The measured time.
     pub elapsed: Duration,
-    /// From the send to the end of the reply; for [`Workload::Conn`] from the connect on.
+    /// From the send to the end of the reply; for [`Workload::Conn`] from the connect on, with
+    /// [`Plan::rate`] from when it should have been sent.
     pub latency: Histogram<u64>,
     /// From the connect to the connection, of [`Workload::Conn`].
     pub connect: Option<Histogram<u64>>,
@@ -216,8 +217,9 @@ impl Report {
         };
         let requests =
             plan.requests.map_or(String::new(), |requests| format!(" or {requests} requests"));
+        let rate = plan.rate.map_or(String::new(), |rate| format!(" at {rate}/s"));
         format!(
-            "{workload}, connections {}, threads {}, {}{requests}, {bytes} bytes, warm-up {}, timeout {}",
+            "{workload}{rate}, connections {}, threads {}, {}{requests}, {bytes} bytes, warm-up {}, timeout {}",
             plan.connections,
             plan.workers(),
             humantime::format_duration(plan.duration),
