@@ -246,5 +246,11 @@ fn ring_config(config: &Config) -> uring::Config {
     let published = config.buffers.min(defaults.published);
     // The kernel wants a power of two; a few spare ones do no harm.
     let published = 1 << published.ilog2();
-    uring::Config { buffers: config.buffers, published, buffer_bytes: BUFFER_BYTES, ..defaults }
+    uring::Config {
+        buffers: config.buffers,
+        published,
+        buffer_bytes: BUFFER_BYTES,
+        busy_poll: config.busy_poll,
+        ..defaults
+    }
 }

@@ -78,6 +78,9 @@ pub struct Serve {
     /// Whether bytes go through pipes, without being copied: while they come in bulk, never, always
     #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
     pub splice: SpliceName,
+    /// How long a shard looks for work before it sleeps: lower latency for a busy CPU, as in 50us
+    #[arg(long, value_name = "TIME", value_parser = busy_poll)]
+    pub busy_poll: Option<Duration>,
     /// Connections that may wait to be accepted, for each shard
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub backlog: u16,
@@ -265,10 +268,24 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+fn busy_poll(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time > BUSY_POLL_MAX {
+        return Err("it is at most 10ms; what pays is about as long as an answer takes, as in \
+                    50us or 200us"
+            .to_owned());
+    }
+    Ok(time)
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let problem = || "write seconds, as in 5 or 0.5".to_owned();
     text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(problem)
 }
+
+/// A sleep and a wake-up take some tens of microseconds; who looks longer than this wants no sleep
+/// at all.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
 
 /// The pool of the first version of this balancer, so that `evenkeel` alone does what
 /// `python load_balancer.py` alone did.

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use uring::{CpuList, CpuQuota, ListenOptions, NofileLimit};
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub buffers: u16,
     /// What sessions go by.
     pub rules: Rules,
+    /// How long a shard looks for work before it sleeps.
+    pub busy_poll: Option<Duration>,
     /// Descriptors that the process may have.
     pub nofile: NofileLimit,
     /// How much is logged.
@@ -180,6 +183,7 @@ impl Config {
             room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
             buffers,
             rules: Rules { deadlines, splice },
+            busy_poll: serve.busy_poll,
             nofile,
             log_level: serve.log_level,
             not_yet: serve.not_yet.clone(),

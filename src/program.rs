@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
@@ -165,6 +166,7 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     let (buffers, kib) = (config.buffers, BUFFER_BYTES / 1024);
     setting("buffers", format!("at most {buffers} of {kib} KiB a shard, taken as needed"))?;
     setting("splice", describe_splice(config))?;
+    setting("busy poll", describe_busy_poll(config.busy_poll))?;
     let deadlines = config.rules.deadlines;
     let [connect, idle, half_closed] =
         [deadlines.connect, deadlines.idle, deadlines.half_closed].map(humantime::format_duration);
@@ -179,6 +181,13 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     }
     writeln!(out, "listening on {}", balancer.address())?;
     out.flush()
+}
+
+fn describe_busy_poll(time: Option<Duration>) -> String {
+    match time.map(humantime::format_duration) {
+        Some(time) => format!("{time} before each sleep, for as long as that pays"),
+        None => "off".to_owned(),
+    }
 }
 
 fn describe_splice(config: &Config) -> String {

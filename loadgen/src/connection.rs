@@ -212,8 +212,14 @@ const OWNER: Owner = Owner::slot(0);
 
 /// One buffer to send from, and one to receive into while another is looked at. A buffer holds what
 /// a person reads as one answer.
-const RING: Config =
-    Config { entries: 8, buffers: 3, published: 2, buffer_bytes: 64 * 1024, reserved: 1 };
+const RING: Config = Config {
+    entries: 8,
+    buffers: 3,
+    published: 2,
+    buffer_bytes: 64 * 1024,
+    reserved: 1,
+    busy_poll: None,
+};
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 //! - [`relay`]: one direction of a session
 //! - [`balance`]: which backend is next
 //! - [`even`]: which shard takes a connection
+//! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod even;
 pub mod moment;
 pub mod relay;
 pub mod session;
+pub mod spin;
 pub mod timers;
 
 /// Index of a backend in the configured list.

@@ -14,6 +14,7 @@ use uring::{
 use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
+use crate::core::spin::Spin;
 
 use super::driver::{BATCH, Completion, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
 use super::pipes::make_pipe;
@@ -32,6 +33,17 @@ pub struct UringDriver {
     /// still be served, and what they free serves the rest.
     spare: Vec<OwnedFd>,
     completions: Vec<RingCompletion>,
+    spin: Option<Spin>,
+    spins: Spins,
+}
+
+/// Looks for completions before a sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spins {
+    /// Something came.
+    pub found: u64,
+    /// Nothing came.
+    pub vain: u64,
 }
 
 /// A connection and whether Nagle's algorithm is off on it.
@@ -83,6 +95,8 @@ impl UringDriver {
             shard,
             spare: Vec::new(),
             completions: Vec::with_capacity(BATCH),
+            spin: config.busy_poll.map(Spin::new),
+            spins: Spins::default(),
         };
         driver.keep_spares();
         Ok(driver)
@@ -98,6 +112,37 @@ impl UringDriver {
     #[must_use]
     pub fn counters(&self) -> RingCounters {
         self.ring.counters()
+    }
+
+    /// How often it looked for completions before it slept.
+    #[must_use]
+    pub fn spins(&self) -> Spins {
+        self.spins
+    }
+
+    /// Looks for completions before the shard sleeps, if that pays; whether there are any.
+    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let Some(spin) = &mut self.spin else { return Ok(false) };
+        let Some(time) = spin.time() else { return Ok(false) };
+        let time = timeout.map_or(time, |timeout| timeout.min(time));
+        let found = self.ring.submit_and_spin(time)?;
+        spin.looked(found);
+        self.spins.found += u64::from(found);
+        self.spins.vain += u64::from(!found);
+        Ok(found)
+    }
+
+    /// Sleeps until there is a completion.
+    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match &mut self.spin {
+            Some(spin) if spin.time().is_none() => {
+                let started_ns = uring::monotonic_ns();
+                self.ring.submit_and_wait(1, timeout)?;
+                spin.slept(Duration::from_nanos(uring::monotonic_ns() - started_ns));
+                Ok(())
+            }
+            _ => self.ring.submit_and_wait(1, timeout),
+        }
     }
 
     fn keep_spares(&mut self) {
@@ -257,7 +302,9 @@ impl Driver for UringDriver {
         timeout: Option<Duration>,
         out: &mut Vec<Completion<Conn>>,
     ) -> io::Result<()> {
-        self.ring.submit_and_wait(1, timeout)?;
+        if !self.spin(timeout)? {
+            self.sleep(timeout)?;
+        }
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.completions(&mut completions);
         for completion in completions.drain(..) {

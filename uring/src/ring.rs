@@ -87,7 +87,12 @@ impl Ring {
         let buffers = Buffers::map(config.published, config.buffers, config.buffer_bytes)
             .map_err(SetupError::Resources)?;
         let enter = Enter::new(&ring, no_iowait);
-        let flags = SetupFlags { no_sqarray, no_iowait, registered_ring: enter.is_registered() };
+        let flags = SetupFlags {
+            no_sqarray,
+            no_iowait,
+            registered_ring: enter.is_registered(),
+            napi: config.busy_poll.is_some_and(|time| setup::register_napi(&ring, time)),
+        };
         let addresses = Vec::with_capacity(params.sq_entries() as usize);
         let mut ring = Self {
             ring,
@@ -299,6 +304,29 @@ impl Ring {
                 }
                 _ => Err(error),
             },
+        }
+    }
+
+    /// Submits what is queued and looks for completions for `time`, without sleeping; whether there
+    /// is one. The ring must have been made with [`Config::busy_poll`].
+    ///
+    /// # Errors
+    /// As [`Ring::submit_and_wait`].
+    pub fn submit_and_spin(&mut self, time: Duration) -> io::Result<bool> {
+        self.submit_and_wait(0, None)?;
+        let started_ns = crate::monotonic_ns();
+        let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        loop {
+            if !self.ring.completion().is_empty() {
+                return Ok(true);
+            }
+            if self.ring.submission().taskrun() {
+                self.submit_and_wait(0, None)?;
+            } else if crate::monotonic_ns() - started_ns >= time_ns {
+                return Ok(false);
+            } else {
+                std::hint::spin_loop();
+            }
         }
     }
 

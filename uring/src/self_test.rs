@@ -17,7 +17,14 @@ use crate::{
 /// # Errors
 /// The [`SetupError`] that a real ring would meet, or the step that gave a wrong answer.
 pub fn self_test() -> Result<SetupFlags, SetupError> {
-    let config = Config { entries: 8, buffers: 4, published: 4, buffer_bytes: 4096, reserved: 1 };
+    let config = Config {
+        entries: 8,
+        buffers: 4,
+        published: 4,
+        buffer_bytes: 4096,
+        reserved: 1,
+        busy_poll: None,
+    };
     let mut ring = Ring::new(&config)?;
     let (here, there) = pair().map_err(SetupError::Resources)?;
     send_and_receive(&mut ring, &here, &there)

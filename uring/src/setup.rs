@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use io_uring::IoUring;
+use io_uring::types::Napi;
 use nix::errno::Errno;
 
 /// Sizes of a ring.
@@ -21,11 +23,22 @@ pub struct Config {
     pub buffer_bytes: u32,
     /// Buffers that stay with the program: [`crate::Ring::take_reserved`] hands them out.
     pub reserved: u16,
+    /// How long [`crate::Ring::submit_and_spin`] will be asked to look: the kernel then marks in
+    /// shared memory that there is something to run (`IORING_SETUP_TASKRUN_FLAG`), and polls the
+    /// NIC's queues for as long before it sleeps, where they can be polled (NAPI).
+    pub busy_poll: Option<Duration>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { entries: 1024, buffers: 4096, published: 512, buffer_bytes: 16 * 1024, reserved: 0 }
+        Self {
+            entries: 1024,
+            buffers: 4096,
+            published: 512,
+            buffer_bytes: 16 * 1024,
+            reserved: 0,
+            busy_poll: None,
+        }
     }
 }
 
@@ -38,6 +51,8 @@ pub struct SetupFlags {
     pub no_iowait: bool,
     /// `IORING_REGISTER_RING_FDS` (5.18): no reference is taken on the ring at every enter.
     pub registered_ring: bool,
+    /// `IORING_REGISTER_NAPI` (6.9): the NIC is polled before a wait sleeps.
+    pub napi: bool,
 }
 
 impl fmt::Display for SetupFlags {
@@ -47,6 +62,7 @@ impl fmt::Display for SetupFlags {
             (self.no_sqarray, "NO_SQARRAY"),
             (self.no_iowait, "NO_IOWAIT"),
             (self.registered_ring, "RING_FDS"),
+            (self.napi, "NAPI"),
         ];
         for (_, name) in optional.iter().filter(|(granted, _)| *granted) {
             write!(f, " {name}")?;
@@ -124,7 +140,18 @@ fn builder(config: &Config) -> io_uring::Builder {
         .setup_submit_all()
         .setup_clamp()
         .setup_cqsize(config.entries * COMPLETIONS_PER_ENTRY);
+    if config.busy_poll.is_some() {
+        builder.setup_taskrun_flag();
+    }
     builder
+}
+
+/// Asks the kernel to poll the NIC before a wait sleeps; whether it will. Without a kernel or a NIC
+/// that can, interrupts bring what comes, as ever.
+pub(crate) fn register_napi(ring: &IoUring, time: Duration) -> bool {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    let mut napi = Napi::new().set_busy_poll_timeout(micros);
+    ring.submitter().register_napi(&mut napi).is_ok()
 }
 
 /// Turns the errno of io_uring_setup(2) into something that a person can act on.

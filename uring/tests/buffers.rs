@@ -83,7 +83,14 @@ fn a_buffer_has_one_holder_and_without_buffers_a_receive_fails_with_enobufs() {
 
 #[test]
 fn more_receives_at_once_than_published_buffers_fail_and_succeed_at_the_next_enter() {
-    let config = Config { entries: 8, buffers: 7, published: 2, buffer_bytes: 64, reserved: 1 };
+    let config = Config {
+        entries: 8,
+        buffers: 7,
+        published: 2,
+        buffer_bytes: 64,
+        reserved: 1,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let mut pairs: Vec<_> = (0..6).map(|_| tcp_pair()).collect();
     for (_, there) in &mut pairs {
@@ -111,7 +118,14 @@ fn more_receives_at_once_than_published_buffers_fail_and_succeed_at_the_next_ent
 
 #[test]
 fn buffers_go_round_many_times() {
-    let config = Config { entries: 4, buffers: 4, published: 4, buffer_bytes: 64, reserved: 1 };
+    let config = Config {
+        entries: 4,
+        buffers: 4,
+        published: 4,
+        buffer_bytes: 64,
+        reserved: 1,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let (here, mut there) = tcp_pair();
     // Over 65536 times, because the ring's tail is a u16 that wraps.
@@ -126,7 +140,14 @@ fn buffers_go_round_many_times() {
 
 #[test]
 fn a_buffer_released_before_the_queue_overflows_is_there_for_the_receives_in_it() {
-    let config = Config { entries: 4, buffers: 1, published: 1, buffer_bytes: 4096, reserved: 0 };
+    let config = Config {
+        entries: 4,
+        buffers: 1,
+        published: 1,
+        buffer_bytes: 4096,
+        reserved: 0,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let (here, mut there) = tcp_pair();
     there.write_all(b"x").unwrap();
@@ -192,7 +213,14 @@ fn more_says_whether_the_socket_held_more() {
 
 #[test]
 fn reserved_buffers_are_the_programs_until_it_gives_them_back() {
-    let config = Config { entries: 4, buffers: 4, published: 4, buffer_bytes: 4096, reserved: 3 };
+    let config = Config {
+        entries: 4,
+        buffers: 4,
+        published: 4,
+        buffer_bytes: 4096,
+        reserved: 3,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     assert_eq!((ring.buffers_free(), ring.buffers_held(), ring.buffer_bytes()), (1, 3, 4096));
     let reserved: HashSet<BufferId> = std::iter::from_fn(|| ring.take_reserved()).collect();
@@ -245,7 +273,14 @@ fn a_received_buffer_is_sent_on_without_copying() {
 #[test]
 fn a_big_send_to_a_slow_reader_is_completed_whole() {
     const LEN: u32 = 4 << 20;
-    let config = Config { entries: 4, buffers: 1, published: 1, buffer_bytes: LEN, reserved: 1 };
+    let config = Config {
+        entries: 4,
+        buffers: 1,
+        published: 1,
+        buffer_bytes: LEN,
+        reserved: 1,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let (here, mut there) = tcp_pair();
     // A small send buffer makes the kernel come back for more many times.
@@ -284,7 +319,14 @@ fn a_send_after_the_peers_reset_fails_with_econnreset_then_epipe() {
 #[test]
 fn a_reset_ends_a_send_that_waits_for_room() {
     const LEN: u32 = 16 << 20;
-    let config = Config { entries: 4, buffers: 1, published: 1, buffer_bytes: LEN, reserved: 1 };
+    let config = Config {
+        entries: 4,
+        buffers: 1,
+        published: 1,
+        buffer_bytes: LEN,
+        reserved: 1,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let (here, there) = tcp_pair();
     let buffer = ring.take_reserved().unwrap();

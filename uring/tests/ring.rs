@@ -43,7 +43,14 @@ fn a_wait_for_nothing_ends_with_its_timeout() {
 
 #[test]
 fn more_operations_than_entries_are_submitted_early_and_each_answered_once() {
-    let config = Config { entries: 4, buffers: 2, published: 2, buffer_bytes: 4096, reserved: 0 };
+    let config = Config {
+        entries: 4,
+        buffers: 2,
+        published: 2,
+        buffer_bytes: 4096,
+        reserved: 0,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     // The completion queue has 32 entries: this overflows both, and the kernel keeps the rest.
     (0..1000).for_each(|slot| ring.nop(Owner::slot(slot)));

@@ -134,7 +134,14 @@ fn a_connect_to_nobody_is_refused_and_the_ring_goes_on() {
 
 #[test]
 fn many_connects_over_a_small_queue_keep_their_addresses() {
-    let config = Config { entries: 4, buffers: 2, published: 2, buffer_bytes: 4096, reserved: 0 };
+    let config = Config {
+        entries: 4,
+        buffers: 2,
+        published: 2,
+        buffer_bytes: 4096,
+        reserved: 0,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     // Two families, whose addresses differ in length; half with other operations between them.

@@ -98,6 +98,7 @@ fn ten_thousand_operations_in_flight_are_all_waited_for() {
         published: 16384,
         buffer_bytes: 64 << 10,
         reserved: 0,
+        busy_poll: None,
     };
     let Some(mut ring) = ring_of(&config) else { return };
     let mapped = mapped_bytes();
@@ -139,7 +140,14 @@ fn a_closed_descriptor_is_back_and_its_number_may_serve_the_next_connection() {
 #[test]
 fn closes_through_a_small_queue_leave_no_descriptor() {
     let _turn = turn();
-    let config = Config { entries: 4, buffers: 2, published: 2, buffer_bytes: 4096, reserved: 0 };
+    let config = Config {
+        entries: 4,
+        buffers: 2,
+        published: 2,
+        buffer_bytes: 4096,
+        reserved: 0,
+        busy_poll: None,
+    };
     let Some(mut ring) = ring_of(&config) else { return };
     let before = descriptors();
     let pairs: Vec<(OwnedFd, TcpStream)> = (0..100).map(|_| tcp_pair()).collect();

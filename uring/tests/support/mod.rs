@@ -13,7 +13,14 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// The ring most tests want: small, so that limits are near.
 pub(crate) fn ring() -> Option<Ring> {
-    ring_of(&Config { entries: 8, buffers: 8, published: 8, buffer_bytes: 4096, reserved: 2 })
+    ring_of(&Config {
+        entries: 8,
+        buffers: 8,
+        published: 8,
+        buffer_bytes: 4096,
+        reserved: 2,
+        busy_poll: None,
+    })
 }
 
 /// A ring, or nothing and a loud word where this kernel or its sandbox has none.
