@@ -38,6 +38,13 @@ pub(crate) enum Kind {
         /// Connections at the same time.
         connections: NonZeroU32,
     },
+    /// The same on connections that stay, sent at a constant rate whatever comes back.
+    Paced {
+        /// Connections that share the rate.
+        connections: NonZeroU32,
+        /// Of what the weakest contender can do in a closed loop.
+        percent: u32,
+    },
     /// Streams of iperf3.
     Bulk {
         /// Over veth pairs, or on loopback.
@@ -91,7 +98,7 @@ impl Case {
     pub(crate) fn rivals(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Bulk { .. } => &["haproxy", "nginx", "haproxy-splice"],
-            Kind::Load { .. } | Kind::Writes { .. } | Kind::Idle => BOTH,
+            Kind::Load { .. } | Kind::Paced { .. } | Kind::Writes { .. } | Kind::Idle => BOTH,
         }
     }
 }
@@ -140,6 +147,8 @@ pub(crate) const ALL: &[Case] = &[
         contenders: &["evenkeel", "evenkeel-epoll", "haproxy", "nginx"],
         goals: &[Goal { theirs: &["haproxy"], ..ours(Figure::BytesPerConn, Bound::AtMost(0.10)) }],
     },
+    paced("open-50", "open loop at 50 % of the weakest one's ceiling, 64 connections", 50),
+    paced("open-80", "open loop at 80 % of the weakest one's ceiling, 64 connections", 80),
 ];
 
 const SMALL: &[&str] =
@@ -193,6 +202,11 @@ const fn bulk(
 
 const fn writes(key: &'static str, title: &'static str, bytes: usize) -> Case {
     Case { key, title, kind: Kind::Writes { bytes }, contenders: STREAMS, goals: &[] }
+}
+
+const fn paced(key: &'static str, title: &'static str, percent: u32) -> Case {
+    let kind = Kind::Paced { connections: count(64), percent };
+    Case { key, title, kind, contenders: SMALL, goals: &[] }
 }
 
 /// The balancer's CPU for each request.

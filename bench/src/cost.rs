@@ -7,7 +7,7 @@ mod report;
 use std::io;
 use std::num::NonZeroU32;
 
-use crate::case::Case;
+use crate::case::{Case, Kind};
 use crate::contender::{Contender, Known};
 use crate::figure::{Figure, Figures};
 use crate::host::{self, Host};
@@ -66,6 +66,14 @@ fn measure(
     rounds: NonZeroU32,
     bench: &Bench,
 ) -> io::Result<CaseResult> {
+    let rate = match case.kind {
+        Kind::Paced { connections, percent } => {
+            let rate = bench.rate_of_weakest(contenders, connections, percent);
+            bench.stop.check()?;
+            rate.inspect_err(|error| eprintln!("  {}: {error}", case.key)).ok()
+        }
+        Kind::Load { .. } | Kind::Bulk { .. } | Kind::Writes { .. } | Kind::Idle => None,
+    };
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); contenders.len()];
     let mut failed: Vec<Failed> = Vec::new();
     for round in 0..rounds.get() {
@@ -74,7 +82,7 @@ fn measure(
             if failed.iter().any(|one| one.contender == contender.name) {
                 continue;
             }
-            match bench.run(case, contender) {
+            match bench.run(case, contender, rate) {
                 Ok(run) => {
                     tell(case, contender, round, rounds, &run);
                     runs[index].push(run);
@@ -91,7 +99,7 @@ fn measure(
     let both: Vec<_> = contenders.iter().zip(runs).collect();
     let rows: Vec<Row> = both.iter().filter(whole).map(|(one, runs)| row(one, runs)).collect();
     let comparisons = comparisons(case, &rows);
-    Ok(CaseResult { case, rows, comparisons, failed })
+    Ok(CaseResult { case, rate, rows, comparisons, failed })
 }
 
 /// There and back: what drifts with time hits each alike.

@@ -12,6 +12,8 @@ pub(crate) enum Figure {
     CpuSPerGb,
     /// Requests answered in a second.
     PerSecond,
+    /// Requests answered in a second of those that were sent at a constant rate.
+    AchievedPerS,
     /// Payload that arrived.
     GbitPerS,
     /// Payload that arrived, of many small writes.
@@ -39,6 +41,7 @@ impl Figure {
             Self::CpuUs => "CPU µs",
             Self::CpuSPerGb => "CPU-s/GB",
             Self::PerSecond => "per second",
+            Self::AchievedPerS => "achieved/s",
             Self::GbitPerS => "Gbit/s",
             Self::MbPerS => "MB/s",
             Self::P50Us => "p50 µs",
@@ -52,7 +55,7 @@ impl Figure {
     /// Whether less of it is better.
     #[must_use]
     pub(crate) const fn lower_is_better(self) -> bool {
-        !matches!(self, Self::PerSecond | Self::GbitPerS | Self::MbPerS)
+        !matches!(self, Self::PerSecond | Self::AchievedPerS | Self::GbitPerS | Self::MbPerS)
     }
 
     /// Whether nobody shall be ahead of evenkeel in it, whatever the targets say.
@@ -75,6 +78,7 @@ impl Figure {
             Self::CpuSPerGb => format!("{value:.3}"),
             Self::MbPerS => format!("{value:.1}"),
             Self::PerSecond
+            | Self::AchievedPerS
             | Self::P50Us
             | Self::P99Us
             | Self::P999Us

@@ -7,7 +7,7 @@ mod writes;
 
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use loadgen::serve::{Backend, Mode, Serving};
@@ -52,14 +52,23 @@ struct UnderTest {
 }
 
 impl Bench {
-    /// Runs `contender` in `case` once.
+    /// Runs `contender` in `case` once; at `rate` requests a second, if the case is paced.
     ///
     /// # Errors
     /// When something does not start, or nothing is answered.
-    pub(crate) fn run(&self, case: &Case, contender: &Contender) -> io::Result<Run> {
+    pub(crate) fn run(
+        &self,
+        case: &Case,
+        contender: &Contender,
+        rate: Option<NonZeroU32>,
+    ) -> io::Result<Run> {
         self.stop.check()?;
         match case.kind {
             Kind::Load { workload, connections } => self.run_load(contender, workload, connections),
+            Kind::Paced { connections, .. } => {
+                let rate = rate.ok_or_else(|| io::Error::other("there is no rate"))?;
+                self.run_paced(contender, connections, rate)
+            }
             Kind::Bulk { veth, streams, down } => {
                 let network = if veth { self.veth()? } else { &self.loopback };
                 self.run_bulk(contender, network, streams, down)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -52,6 +53,9 @@ struct NetworkUsed {
 pub(super) struct CaseResult {
     #[serde(flatten)]
     pub(super) case: &'static Case,
+    /// Requests a second, if the case is paced.
+    #[serde(rename = "rate_per_s")]
+    pub(super) rate: Option<NonZeroU32>,
     pub(super) rows: Vec<Row>,
     pub(super) comparisons: Vec<Comparison>,
     pub(super) failed: Vec<Failed>,
@@ -173,6 +177,7 @@ impl CaseResult {
     /// The table, and what it says.
     pub(super) fn print(&self) {
         println!("\n{}: {}", self.case.key, self.case.title);
+        self.rate.iter().for_each(|rate| println!("  {rate} requests/s are sent"));
         print_table(&self.rows);
         for Failed { contender, why } in &self.failed {
             println!("  {contender} FAILED: {why}");

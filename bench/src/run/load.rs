@@ -1,6 +1,7 @@
 //! Requests and their echoes, by loadgen.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -22,19 +23,62 @@ impl Bench {
         workload: Workload,
         connections: NonZeroU32,
     ) -> io::Result<Run> {
-        let backend = self.start_echo(&self.loopback)?;
-        let under_test = UnderTest::start(contender, &self.loopback, backend.addresses()[0])?;
-        let plan = Plan {
-            connections,
+        let plan = Plan { connections, ..self.plan(workload) };
+        self.request(contender, plan)
+    }
+
+    pub(super) fn run_paced(
+        &self,
+        contender: &Contender,
+        connections: NonZeroU32,
+        rate: NonZeroU32,
+    ) -> io::Result<Run> {
+        let plan = Plan { connections, rate: Some(rate), ..self.plan(Workload::Ping) };
+        self.request(contender, plan)
+    }
+
+    /// What `percent` of the ceiling is that the weakest of `contenders` has in a closed loop; those
+    /// that cannot say are left out.
+    ///
+    /// # Errors
+    /// When nobody can say, or the run shall end.
+    pub(crate) fn rate_of_weakest(
+        &self,
+        contenders: &[&Contender],
+        connections: NonZeroU32,
+        percent: u32,
+    ) -> io::Result<NonZeroU32> {
+        let mut weakest = f64::INFINITY;
+        for contender in contenders.iter().filter(|one| !one.is_direct()) {
+            self.stop.check()?;
+            let Ok(run) = self.run_load(contender, Workload::Ping, connections) else { continue };
+            let per_second = run.figures.iter().find(|(figure, _)| *figure == Figure::PerSecond);
+            let per_second = per_second.map_or(f64::INFINITY, |&(_, value)| value);
+            eprintln!("  ceiling of {}: {per_second:.0} requests/s", contender.name);
+            weakest = weakest.min(per_second);
+        }
+        rate_of(weakest, percent).ok_or_else(|| io::Error::other("nobody answers in a closed loop"))
+    }
+
+    /// What all plans share; the address is that of whoever is under test.
+    fn plan(&self, workload: Workload) -> Plan {
+        Plan {
             warm_up: WARM_UP,
             duration: self.duration,
             progress_every: self.duration / 8,
-            ..Plan::new(under_test.target, workload)
-        };
+            ..Plan::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), workload)
+        }
+    }
+
+    fn request(&self, contender: &Contender, plan: Plan) -> io::Result<Run> {
+        let backend = self.start_echo(&self.loopback)?;
+        let under_test = UnderTest::start(contender, &self.loopback, backend.addresses()[0])?;
+        let plan = Plan { address: under_test.target, ..plan };
         let (report, samples) = self.drive(&plan, &under_test)?;
+        let per_second = if plan.rate.is_some() { Figure::AchievedPerS } else { Figure::PerSecond };
         let mut figures = Figures::new();
         figures.extend(samples.us_per_request().map(|us| (Figure::CpuUs, us)));
-        figures.push((Figure::PerSecond, report.requests_per_s()));
+        figures.push((per_second, report.requests_per_s()));
         figures.extend(latencies(&report.latency));
         Ok(Run { figures, errors: report.errors.values().sum() })
     }
@@ -78,6 +122,14 @@ impl Samples {
     }
 }
 
+/// A part of a ceiling, if there is one.
+#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, and no rate is that high")]
+#[expect(clippy::cast_sign_loss, reason = "rates are not below zero")]
+fn rate_of(ceiling: f64, percent: u32) -> Option<NonZeroU32> {
+    let rate = ceiling * f64::from(percent) / 100.0;
+    rate.is_finite().then_some(rate as u32).and_then(NonZeroU32::new)
+}
+
 fn latencies(latency: &Histogram<u64>) -> [(Figure, f64); 3] {
     let quantiles = [(Figure::P50Us, 0.5), (Figure::P99Us, 0.99), (Figure::P999Us, 0.999)];
     quantiles.map(|(figure, quantile)| (figure, latency.value_at_quantile(quantile) as f64 / 1e3))
@@ -95,6 +147,12 @@ mod tests {
             .into_iter()
             .for_each(|(ms, requests)| samples.add(Duration::from_millis(ms), requests));
         assert_eq!(samples.us_per_request(), Some(100.0));
+    }
+
+    #[test]
+    fn a_rate_is_a_part_of_a_ceiling() {
+        assert_eq!(rate_of(30_000.0, 80).map(NonZeroU32::get), Some(24_000));
+        assert_eq!((rate_of(f64::INFINITY, 80), rate_of(0.5, 80)), (None, None));
     }
 
     #[test]
