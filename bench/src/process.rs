@@ -30,7 +30,11 @@ impl Process {
         SigSet::all().thread_unblock()?;
         let spawned = command.stdin(Stdio::null()).spawn();
         before.thread_set_mask()?;
-        let child = spawned.inspect_err(|_| remove(&files))?;
+        let child = spawned.map_err(|error| {
+            remove(&files);
+            let program = command.get_program().to_string_lossy();
+            io::Error::new(error.kind(), format!("{program} does not start: {error}"))
+        })?;
         Ok(Self { child, files })
     }
 

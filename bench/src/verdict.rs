@@ -103,7 +103,9 @@ impl Comparison {
         let Self { figure, ours, theirs, ratio, difference, at_most, met, .. } = self;
         let Spread { median, min, max } = ratio;
         let target = match (at_most, met) {
-            (Some(at_most), Some(true)) if max <= at_most => {
+            (Some(at_most), Some(true))
+                if max <= at_most && *difference != Difference::TooFewRounds =>
+            {
                 format!("; target ≤ {at_most:.2}: met in every round")
             }
             (Some(at_most), Some(true)) => format!("; target ≤ {at_most:.2}: met"),
