@@ -10,6 +10,8 @@ mod peer;
 mod sample;
 mod talk;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::io;
@@ -86,6 +88,8 @@ struct Results<'a> {
     balancer: &'a [String],
     balancer_at_the_end: Vec<String>,
     passed: bool,
+    /// It was ended before its time, so that it shows nothing.
+    interrupted: bool,
     checks: &'a [Check],
     clients: &'a Tally,
     before: Sample,
@@ -127,11 +131,12 @@ fn soak(arguments: &Arguments) -> io::Result<()> {
     backends.ask_to_end();
     let wrong_at_backends = backends.line(START)?.parse().map_err(io::Error::other)?;
 
-    let Run { before, samples, steady_from, .. } = run;
+    let Run { before, samples, steady_from, interrupted, .. } = run;
+    let interrupted = interrupted.load(Ordering::Relaxed);
     let steady = &samples[steady_from..];
     let evidence = Evidence { before, steady, after, tally: &tally, wrong_at_backends };
     let checks = evidence.judge();
-    let passed = checks.iter().all(Check::passed);
+    let passed = checks.iter().all(Check::passed) && !interrupted;
     print_verdict(&checks, &tally, before, after);
     let engine = evenkeel.setting("engine").and_then(|text| text.split(' ').next());
     let name = format!("soak-{}-{}.json", engine.unwrap_or("unknown"), host.date());
@@ -145,6 +150,7 @@ fn soak(arguments: &Arguments) -> io::Result<()> {
         balancer: &evenkeel.settings.clone(),
         balancer_at_the_end: evenkeel.stop(),
         passed,
+        interrupted,
         checks: &checks,
         clients: &tally,
         before,
@@ -154,7 +160,7 @@ fn soak(arguments: &Arguments) -> io::Result<()> {
     };
     results.balancer_at_the_end.iter().for_each(|line| println!("  {line}"));
     write(&results, &arguments.out, &name)?;
-    if passed { Ok(()) } else { Err(io::Error::other("the soak has failed, see above")) }
+    if passed { Ok(()) } else { Err(io::Error::other("the soak has not passed, see above")) }
 }
 
 /// The load and what is seen of the balancer meanwhile.
@@ -217,7 +223,7 @@ impl Run {
             }
             let late = ready_at.is_none() && now > RAMP_MAX;
             if loaded > self.duration || self.interrupted.load(Ordering::Relaxed) {
-                // Whatever came too short of steady load is judged by what there is.
+                // An interrupted run may have none.
                 self.steady_from = self.steady_from.min(self.samples.len() - 1);
                 return Ok(());
             }
@@ -293,11 +299,12 @@ fn write(results: &Results<'_>, out: &Path, name: &str) -> io::Result<()> {
     let path = out.join(name);
     std::fs::create_dir_all(out)?;
     std::fs::write(&path, serde_json::to_string_pretty(results)? + "\n")?;
-    println!(
-        "\n{}; written to {}",
-        if results.passed { "passed" } else { "FAILED" },
-        path.display()
-    );
+    let word = match (results.passed, results.interrupted) {
+        (true, _) => "passed",
+        (false, true) => "INTERRUPTED, so nothing is shown",
+        (false, false) => "FAILED",
+    };
+    println!("\n{word}; written to {}", path.display());
     Ok(())
 }
 
@@ -332,7 +339,7 @@ fn fitting(evenkeel: &Evenkeel, shards: u16) -> u32 {
     limit.saturating_sub(5 * (limit * u32::from(shards)).isqrt())
 }
 
-/// The first signal ends the load, and what was seen so far is judged.
+/// The first signal ends the load; what was seen so far is written, but passes for nothing.
 fn watch_signals() -> io::Result<Arc<AtomicBool>> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     // Children inherit the mask: evenkeel waits for both anyway, the others for their input.

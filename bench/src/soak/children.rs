@@ -83,16 +83,27 @@ impl Evenkeel {
     /// Stops it; what it wrote to its log in the end, counters among it.
     pub(super) fn stop(mut self) -> Vec<String> {
         self.program.end();
+        let log = self.take_log();
+        let from = log.iter().rposition(|line| line.contains("SIGTERM")).unwrap_or(0);
+        log[from..].iter().take(LAST_LINES).cloned().collect()
+    }
+
+    fn take_log(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let from = lines.iter().rposition(|line| line.contains("SIGTERM")).unwrap_or(0);
-        lines[from..].iter().take(LAST_LINES).map(|&line| line.to_owned()).collect()
+        let _ = fs::remove_file(&self.log);
+        log.lines().map(str::to_owned).collect()
     }
 }
 
 impl Drop for Evenkeel {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.log);
+        let ended_by_itself = !self.program.runs();
+        // Empty if it was stopped in order.
+        let log = self.take_log();
+        if ended_by_itself {
+            let last = &log[log.len().saturating_sub(LAST_LINES)..];
+            last.iter().for_each(|line| eprintln!("evenkeel said: {line}"));
+        }
     }
 }
 

@@ -231,18 +231,18 @@ impl Player {
         while !self.world.leaves() {
             let Some(mut conn) = self.try_connect_with(Some(SLOW_RECEIVE_BUFFER)) else { continue };
             let seed = self.rng.u32(..);
-            let begin = |peer: &mut Peer, _, len| {
-                peer.ask_for_stream(seed, len)?;
-                peer.read_stream(seed, 0..SLOW_FIRST)
+            let begin = |peer: &mut Peer, _, first| {
+                peer.ask_for_stream(seed, SLOW_BYTES)?;
+                peer.read_stream(seed, 0..first)
             };
-            if !self.ask(&mut conn, SLOW_BYTES, begin) {
+            if !self.ask(&mut conn, SLOW_FIRST, begin) {
                 continue;
             }
             self.rest(1000..5000);
-            let rest = |peer: &mut Peer, _, len| peer.read_stream(seed, SLOW_FIRST..len);
+            let rest = |peer: &mut Peer, _, _| peer.read_stream(seed, SLOW_FIRST..SLOW_BYTES);
             match self.made % 2 {
                 0 => self.close_by(conn, Close::Rst),
-                _ if self.ask(&mut conn, SLOW_BYTES, rest) => self.close(conn),
+                _ if self.ask(&mut conn, SLOW_BYTES - SLOW_FIRST, rest) => self.close(conn),
                 _ => {}
             }
         }
