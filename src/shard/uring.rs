@@ -210,8 +210,16 @@ impl Driver for UringDriver {
         self.ring.accept(listener, owner);
     }
 
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Conn, Errno> {
+    fn connect(
+        &mut self,
+        address: &SocketAddr,
+        client: &Conn,
+        owner: Owner,
+    ) -> Result<Conn, Errno> {
         let fd = self.stream_socket(address)?;
+        if uring::has_bytes(&client.fd) {
+            uring::acknowledge_with_first_bytes(&fd);
+        }
         self.ring.connect(&fd, address, owner);
         Ok(Conn { fd, nodelay: Nodelay::OffNothingSent })
     }

@@ -30,6 +30,12 @@ pub fn raise_nofile_limit() -> io::Result<NofileLimit> {
     Ok(NofileLimit { before, now })
 }
 
+/// Keeps memory in small pages, in this thread and those that it starts: with huge ones a table of a
+/// few hundred KiB takes megabytes. It goes on without where the kernel has no such thing.
+pub fn refuse_huge_pages() {
+    let _ = nix::sys::prctl::set_thp_disable(true);
+}
+
 /// The processors that this process may run on, ascending: the affinity mask, which `taskset` and
 /// a container's cpuset narrow.
 ///

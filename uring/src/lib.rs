@@ -45,7 +45,7 @@ pub use completion::{Completion, Outcome};
 pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
     NofileLimit, allowed_cpus, kernel_release, monotonic_ns, online_cpus, pin_to,
-    raise_nofile_limit, sysctl,
+    raise_nofile_limit, refuse_huge_pages, sysctl,
 };
 pub use nix::errno::Errno;
 pub use pipe::{Pipe, Spliced};
@@ -54,9 +54,10 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    Listen, ListenError, ListenOptions, can_meet_itself, check_unused, close_with_reset,
-    finish_writing, is_connected_to_itself, is_on_this_host, listen, listen_options, local_address,
-    peer_address, set_nodelay, stream_socket,
+    Listen, ListenError, ListenOptions, acknowledge_with_first_bytes, can_meet_itself,
+    check_unused, close_with_reset, finish_writing, has_bytes, is_connected_to_itself,
+    is_on_this_host, listen, listen_options, local_address, peer_address, set_nodelay,
+    stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};
