@@ -243,7 +243,7 @@ fn listeners(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
 
 fn ring_config(config: &Config) -> uring::Config {
     let defaults = uring::Config::default();
-    let published = config.buffers.min(defaults.published);
+    let published = config.buffers.min(PUBLISHED);
     // The kernel wants a power of two; a few spare ones do no harm.
     let published = 1 << published.ilog2();
     uring::Config {
@@ -254,3 +254,8 @@ fn ring_config(config: &Config) -> uring::Config {
         ..defaults
     }
 }
+
+/// Buffers that the kernel may fill before the next enter. It goes through them in turn, so all of
+/// them become resident: half a MiB for small messages. With 64 receives ran out of them now and
+/// then at 1000 connections, with 128 they did not at 4000.
+const PUBLISHED: u16 = 128;

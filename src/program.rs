@@ -85,6 +85,7 @@ fn complain(what: &str) {
 fn serve(serve: &Serve) -> Result<(), ProgramError> {
     // Before any thread starts, so that all of them inherit the mask.
     let signals = block_signals()?;
+    uring::refuse_huge_pages();
     let config = Config::resolve(serve)?;
     let logging = Logging::start(config.log_level);
     let balancer = Balancer::start(&config)?;

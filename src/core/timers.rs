@@ -56,6 +56,12 @@ impl Default for Timers {
 }
 
 impl Timers {
+    /// A wheel with room for `capacity` slots before its table has to move.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { nodes: Vec::with_capacity(capacity), ..Self::default() }
+    }
+
     /// Sets the deadline of `slot`, instead of the one that it may have had.
     pub fn arm(&mut self, slot: u32, deadline: Moment) {
         self.disarm(slot);

@@ -104,14 +104,15 @@ impl<D: Driver> Shard<D> {
     /// A shard without sessions. `index` tells which of the shared counters are its own.
     pub fn new(driver: D, shared: Arc<Shared>, index: usize, room: Room, seed: u64) -> Self {
         let Room { max_sessions, max_pipes } = room;
+        let table = max_sessions.min(TABLE_SESSIONS_MAX);
         Self {
             driver,
             shared,
             index,
             max_sessions,
             pipes: Pipes::new(max_pipes),
-            sessions: Slots::default(),
-            timers: Timers::default(),
+            sessions: Slots::with_capacity(table),
+            timers: Timers::with_capacity(table),
             deferred: 0,
             starved: VecDeque::new(),
             accepts: 0,
@@ -351,6 +352,11 @@ const ALIVE: &str = "a session is in the table until its last action";
 /// Accepts in flight, so that a burst of connections is taken in one turn.
 const ACCEPTS: u32 = 64;
 const _: () = assert!(ACCEPTS <= u64::BITS, "one bit for each");
+
+/// The tables of so many sessions are laid out at the start, without touching the memory: a table
+/// that grows is copied, which takes a millisecond that others wait for, and leaves its old places
+/// behind.
+const TABLE_SESSIONS_MAX: usize = 1 << 16;
 
 /// Lines of one kind about single connections, unless all are asked for: a person can read so many.
 const LINES_PER_SECOND: u32 = 10;

@@ -35,6 +35,13 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
+    /// An empty table with room for `capacity` values before it has to move. The memory is not
+    /// touched before it is used.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { entries: Vec::with_capacity(capacity), free: Vec::new() }
+    }
+
     /// Puts a value into a free slot; the owner names it until it is removed.
     ///
     /// # Panics
