@@ -104,6 +104,20 @@ pub enum SetupError {
     },
 }
 
+impl SetupError {
+    /// Whether this host has no io_uring for us. Then something else has to do; in all other cases that
+    /// would only hide what is wrong.
+    #[must_use]
+    pub const fn means_no_io_uring(&self) -> bool {
+        match self {
+            Self::Disabled { .. } | Self::Blocked(_) | Self::Missing(_) | Self::TooOld { .. } => {
+                true
+            }
+            Self::Resources(_) | Self::SelfTest { .. } => false,
+        }
+    }
+}
+
 /// Builds the kernel's side: the required flags always, the optional ones where they exist.
 pub(crate) fn build(config: &Config) -> Result<(IoUring, bool), SetupError> {
     match builder(config).setup_no_sqarray().build(config.entries) {
