@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, ListenOptions, RingCounters, SetupError, SetupFlags, Waker};
+use uring::{Listen, ListenError, ListenOptions, Waker};
 
 use crate::config::{BUFFER_BYTES, Config};
-use crate::shard::driver::Wiring;
+use crate::engine::{Engine, EngineError};
+use crate::shard::driver::{Counts, Driver, Wiring};
+use crate::shard::epoll::{EpollConfig, EpollDriver};
 use crate::shard::post::Post;
 use crate::shard::shared::{Backend, Shared};
 use crate::shard::uring::UringDriver;
@@ -21,7 +23,7 @@ use crate::shard::{Room, Shard};
 pub struct Balancer {
     address: SocketAddr,
     listen_options: ListenOptions,
-    flags: SetupFlags,
+    engine: Engine,
     shared: Arc<Shared>,
     wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
@@ -29,7 +31,7 @@ pub struct Balancer {
 }
 
 /// What a shard says when it has ended.
-type Ended = io::Result<RingCounters>;
+type Ended = io::Result<Counts>;
 
 /// Why the balancer did not start.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +39,9 @@ pub enum StartError {
     /// The address is not to be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// There is no ring.
+    /// There is nothing to move bytes with.
     #[error(transparent)]
-    Ring(#[from] SetupError),
+    Engine(#[from] EngineError),
     /// Threads or descriptors ran out.
     #[error("cannot start a shard: {0}; use fewer --shards, or raise `ulimit -n` and `ulimit -u`")]
     Resources(#[from] io::Error),
@@ -50,19 +52,25 @@ struct Plan {
     index: usize,
     cpu: usize,
     wiring: Wiring,
-    ring: uring::Config,
+    driver: DriverConfig,
     room: Room,
     shared: Arc<Shared>,
 }
 
+/// What the driver of a shard is made of.
+enum DriverConfig {
+    Uring(uring::Config),
+    Epoll(EpollConfig),
+}
+
 impl Balancer {
-    /// Tests the ring, listens, starts a thread for each shard, and comes back when all of them
+    /// Chooses the engine, listens, starts a thread for each shard, and comes back when all of them
     /// take connections.
     ///
     /// # Errors
     /// A [`StartError`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let flags = uring::self_test()?;
+        let engine = Engine::choose(config.engine)?;
         let listeners = listeners(config)?;
         let address = uring::local_address(&listeners[0])?;
         let listen_options = uring::listen_options(&listeners[0])?;
@@ -74,7 +82,7 @@ impl Balancer {
         let mut balancer = Self {
             address,
             listen_options,
-            flags,
+            engine,
             shared: Arc::new(shared),
             wakers: Vec::new(),
             threads: Vec::new(),
@@ -103,7 +111,7 @@ impl Balancer {
             index,
             cpu: config.cpus[index],
             wiring,
-            ring: ring_config(config),
+            driver: driver_config(&self.engine, config),
             room: config.room_a_shard,
             shared: Arc::clone(&self.shared),
         };
@@ -126,10 +134,10 @@ impl Balancer {
         self.listen_options
     }
 
-    /// What the kernel granted.
+    /// What moves the bytes.
     #[must_use]
-    pub fn ring_flags(&self) -> SetupFlags {
-        self.flags
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The counters, which may be read at any time.
@@ -145,11 +153,11 @@ impl Balancer {
     }
 
     /// Waits until all shards have ended: after a stop, or because one of them could not go on, in
-    /// which case the others are stopped. Returns what happened on their rings.
+    /// which case the others are stopped. Returns what their drivers counted.
     ///
     /// # Errors
     /// The first error of a shard.
-    pub fn join(mut self) -> io::Result<Vec<RingCounters>> {
+    pub fn join(mut self) -> io::Result<Vec<Counts>> {
         let mut outcomes = Vec::new();
         for _ in 0..self.threads.len() {
             let outcome =
@@ -199,7 +207,7 @@ struct EndReport<'a> {
 
 impl Drop for EndReport<'_> {
     fn drop(&mut self) {
-        let outcome = std::mem::replace(&mut self.outcome, Ok(RingCounters::default()));
+        let outcome = std::mem::replace(&mut self.outcome, Ok(Counts::new()));
         // Nobody listens when the start failed.
         let _ = self.ended.send(outcome);
     }
@@ -212,20 +220,42 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
     if let Err(error) = uring::pin_to(plan.cpu) {
         tracing::warn!(cpu = plan.cpu, %error, "shard {} is not pinned", plan.index);
     }
-    let driver = match UringDriver::new(&plan.ring, plan.wiring) {
-        Ok(driver) => driver,
-        Err(error) => {
-            let _ = ready.send(Err(error.into()));
-            return;
+    let Plan { index, driver, wiring, room, shared, .. } = plan;
+    let seat = Seat { index, room, shared, ready };
+    report.outcome = match driver {
+        DriverConfig::Uring(config) => {
+            let driver = UringDriver::new(&config, wiring);
+            seat.run(driver.map_err(|error| EngineError::from(error).into()))
+        }
+        DriverConfig::Epoll(config) => {
+            seat.run(EpollDriver::new(&config, wiring).map_err(StartError::from))
         }
     };
-    let seed = uring::monotonic_ns() ^ plan.index as u64;
-    let mut shard = Shard::new(driver, plan.shared, plan.index, plan.room, seed);
-    let _ = ready.send(Ok(()));
-    report.outcome = match shard.run() {
-        Ok(()) => Ok(shard.driver().counters()),
-        Err(error) => Err(error),
-    };
+}
+
+/// What a shard has besides its driver, and who waits until it is ready.
+struct Seat<'a> {
+    index: usize,
+    room: Room,
+    shared: Arc<Shared>,
+    ready: &'a Sender<Result<(), StartError>>,
+}
+
+impl Seat<'_> {
+    /// The whole life of a shard, compiled for each driver.
+    fn run<D: Driver>(self, driver: Result<D, StartError>) -> Ended {
+        let driver = match driver {
+            Ok(driver) => driver,
+            Err(error) => {
+                let _ = self.ready.send(Err(error));
+                return Err(io::Error::other("a shard did not start"));
+            }
+        };
+        let seed = uring::monotonic_ns() ^ self.index as u64;
+        let mut shard = Shard::new(driver, self.shared, self.index, self.room, seed);
+        let _ = self.ready.send(Ok(()));
+        shard.run().map(|()| shard.driver().counters())
+    }
 }
 
 /// One listener for each shard, on one address; the kernel spreads connections over them.
@@ -241,17 +271,24 @@ fn listeners(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
     Ok(listeners)
 }
 
-fn ring_config(config: &Config) -> uring::Config {
-    let defaults = uring::Config::default();
-    let published = config.buffers.min(PUBLISHED);
-    // The kernel wants a power of two; a few spare ones do no harm.
-    let published = 1 << published.ilog2();
-    uring::Config {
-        buffers: config.buffers,
-        published,
-        buffer_bytes: BUFFER_BYTES,
-        busy_poll: config.busy_poll,
-        ..defaults
+fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {
+    let (buffers, buffer_bytes, busy_poll) = (config.buffers, BUFFER_BYTES, config.busy_poll);
+    match engine {
+        Engine::Uring(_) => {
+            // The kernel wants a power of two; a few spare ones do no harm.
+            let published = 1 << buffers.min(PUBLISHED).ilog2();
+            let defaults = uring::Config::default();
+            DriverConfig::Uring(uring::Config {
+                buffers,
+                published,
+                buffer_bytes,
+                busy_poll,
+                ..defaults
+            })
+        }
+        Engine::Epoll | Engine::EpollInstead(_) => {
+            DriverConfig::Epoll(EpollConfig { buffers, buffer_bytes, busy_poll })
+        }
     }
 }
 

@@ -69,6 +69,9 @@ pub struct Serve {
     /// CPUs of the shards, in turn, as in 0,2-5 [default: all that may be used]
     #[arg(long, value_name = "LIST")]
     pub cpus: Option<CpuList>,
+    /// What moves the bytes; auto is io_uring, and epoll where that is blocked or missing
+    #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
+    pub engine: EngineName,
     /// Sessions at a time, divided over the shards [default: what the file limit allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_sessions: Option<u32>,
@@ -175,6 +178,17 @@ impl From<AlgorithmName> for Algorithm {
             AlgorithmName::Random => Self::Random,
         }
     }
+}
+
+/// The names of the engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// io_uring where this host has it for us, else epoll
+    Auto,
+    /// io_uring or nothing (Linux 6.1 or later)
+    Uring,
+    /// epoll, also where there is io_uring
+    Epoll,
 }
 
 /// When bytes are spliced.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uring::{CpuList, CpuQuota, ListenOptions, NofileLimit};
 
-use crate::cli::{Endpoint, LogLevel, NotYet, Serve};
+use crate::cli::{Endpoint, EngineName, LogLevel, NotYet, Serve};
 use crate::core::balance::Algorithm;
 use crate::core::relay::Splice;
 use crate::core::session::{Deadlines, Rules};
@@ -38,6 +38,8 @@ pub struct Config {
     pub cpus: Vec<usize>,
     /// The time that the cgroup grants, if that is less than all allowed CPUs have.
     pub cpu_quota: Option<CpuQuota>,
+    /// What moves the bytes.
+    pub engine: EngineName,
     /// Sessions and pipes at a time for each shard.
     pub room_a_shard: Room,
     /// Buffers for each shard.
@@ -180,6 +182,7 @@ impl Config {
             algorithm: serve.algorithm.into(),
             cpus,
             cpu_quota: host_cpus.narrowing_quota(),
+            engine: serve.engine,
             room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
             buffers,
             rules: Rules { deadlines, splice },
@@ -284,7 +287,7 @@ impl fmt::Display for Endpoint {
 
 /// Standard streams, the log, signal handling, libraries.
 const RESERVED_FDS: u64 = 64;
-/// Ring, eventfd, listener, and as many to spare.
+/// Ring or epoll instance, eventfd, listener, and as many to spare.
 const FDS_A_SHARD: u64 = 8;
 /// Its two ends.
 const FDS_A_PIPE: u64 = 2;

@@ -1,8 +1,7 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
 //! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
-//! [`demo`])
-//! starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! [`engine`], [`demo`]) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
 pub mod balancer;
@@ -10,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod demo;
+pub mod engine;
 pub mod logging;
 pub mod program;
 pub mod shard;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use nix::sys::signal::{SigSet, Signal};
 use tracing::{info, warn};
-use uring::{ListenOptions, RingCounters};
+use uring::ListenOptions;
 
 use crate::balancer::{Balancer, StartError, Stopper};
 use crate::cli::{Cli, Command, Serve};
@@ -18,6 +18,7 @@ use crate::core::relay::Splice;
 use crate::core::session::EndReason;
 use crate::logging::Logging;
 use crate::shard::counters::Counters;
+use crate::shard::driver::Counts;
 use crate::shard::shared::Shared;
 
 /// Why the program ends with exit code 1.
@@ -93,8 +94,8 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     warn_of_fast_open(config.listen_options);
     let shared = balancer.shared().clone();
     stop_on_signal(signals, balancer.stopper())?;
-    let rings = balancer.join().map_err(ProgramError::Shard)?;
-    report(&shared, &rings, &logging);
+    let drivers = balancer.join().map_err(ProgramError::Shard)?;
+    report(&shared, &drivers, &logging);
     Ok(())
 }
 
@@ -156,8 +157,7 @@ fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
     let quota = config.cpu_quota.map(|quota| format!(" (the cgroup's quota is {quota} CPU)"));
     let quota = quota.unwrap_or_default();
     setting("shards", format!("{shards}, on CPU {}{quota}", cpus.join(" ")))?;
-    let kernel = uring::kernel_release();
-    setting("engine", format!("uring on Linux {kernel}: {}", balancer.ring_flags()))?;
+    setting("engine", balancer.engine().to_string())?;
     let raised = match nofile {
         _ if nofile.before == nofile.now => String::new(),
         _ => format!(", raised from {}", nofile.before),
@@ -218,7 +218,7 @@ fn describe_backend(backend: &crate::config::BackendConfig) -> String {
 }
 
 /// What was done, and every surprise, when the program ends.
-fn report(shared: &Shared, rings: &[RingCounters], logging: &Logging) {
+fn report(shared: &Shared, drivers: &[Counts], logging: &Logging) {
     let mut ended = Vec::new();
     for reason in EndReason::ALL {
         let count: u64 = shared.counters.iter().map(|one| one.ended[reason as usize].value()).sum();
@@ -234,24 +234,22 @@ fn report(shared: &Shared, rings: &[RingCounters], logging: &Logging) {
         let (connected, failed) = backend.connected_and_failed();
         info!("backend {}: {connected} connected, {failed} failed", backend.name);
     }
-    let lists: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
-    let mut counts = Vec::new();
-    for (index, &(name, _)) in lists[0].iter().enumerate() {
-        counts.push((name, lists.iter().map(|list| list[index].1).sum::<u64>()));
-    }
-    let ring = |count: fn(&RingCounters) -> u64| rings.iter().map(count).sum::<u64>();
-    counts.extend([
-        ("ring_enters", ring(|ring| ring.enters)),
-        ("ring_sq_full", ring(|ring| ring.sq_full)),
-        ("ring_cq_overflow", ring(|ring| ring.cq_overflow)),
-        ("ring_cancel_missed", ring(|ring| ring.cancel_missed)),
-        ("ring_close_failed", ring(|ring| ring.close_failed)),
-        ("ring_foreign_cqe", ring(|ring| ring.foreign_cqe)),
-        ("log_dropped", logging.dropped_lines() as u64),
-    ]);
+    let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
+    let mut counts = sums(&shards);
+    counts.extend(sums(drivers));
+    counts.push(("log_dropped", logging.dropped_lines() as u64));
     let counts = counts.into_iter().filter(|&(_, count)| count > 0);
     let counts = counts.map(|(name, count)| format!("{name}={count}"));
     info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
+}
+
+/// The counters of several shards, which all have the same names.
+fn sums(lists: &[Counts]) -> Counts {
+    let mut sums = lists.first().cloned().unwrap_or_default();
+    for list in lists.iter().skip(1) {
+        sums.iter_mut().zip(list).for_each(|(sum, one)| sum.1 += one.1);
+    }
+    sums
 }
 
 /// `TFO_SERVER_ENABLE` (include/net/tcp.h, Linux).

@@ -11,7 +11,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::backend::Backend;
 use support::{Balancer, EVENKEEL, Ended, free_port, run, run_command, skip};
 
@@ -134,31 +133,6 @@ fn a_low_port_without_permission_is_one_line_with_its_cure_and_exit_code_1() {
         run(&low_port)
     };
     assert_refused(&ended, 1, &["no permission", "--port"], "port 1");
-}
-
-#[test]
-fn io_uring_that_is_blocked_is_one_line_with_its_cure_and_exit_code_1() {
-    for (errno, parts) in [
-        (nix::errno::Errno::EPERM, ["seccomp", "io_uring_setup"]),
-        (nix::errno::Errno::ENOSYS, ["io_uring", "Linux 6.1"]),
-    ] {
-        let filter = without_io_uring(errno);
-        // Filters stay on their thread, and go on to its children.
-        let ended = std::thread::spawn(move || {
-            seccompiler::apply_filter(&filter).unwrap();
-            run(&["--host", "127.0.0.1", "--port", "0"])
-        });
-        assert_refused(&ended.join().unwrap(), 1, &parts, &format!("io_uring answers {errno}"));
-    }
-}
-
-fn without_io_uring(errno: nix::errno::Errno) -> BpfProgram {
-    // The same number on every architecture (include/uapi/asm-generic/unistd.h).
-    const IO_URING_SETUP: i64 = 425;
-    let answer = SeccompAction::Errno((errno as i32).unsigned_abs());
-    let rules = [(IO_URING_SETUP, Vec::new())].into_iter().collect();
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    SeccompFilter::new(rules, SeccompAction::Allow, answer, arch).unwrap().try_into().unwrap()
 }
 
 #[test]

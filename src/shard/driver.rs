@@ -124,7 +124,15 @@ pub trait Driver {
         timeout: Option<Duration>,
         out: &mut Vec<Completion<Self::Socket>>,
     ) -> io::Result<()>;
+
+    /// What happened between this driver and the kernel that is worth knowing.
+    fn counters(&self) -> Counts {
+        Counts::new()
+    }
 }
+
+/// Names and values of counters.
+pub type Counts = Vec<(&'static str, u64)>;
 
 /// What a poll waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! A shard: one thread that owns a listener, a driver, a table of sessions and their timers.
 //!
 //! Reading order: [`driver`] says what a shard needs of the operating system; [`run`] is the loop;
-//! [`uring`] and `sim` are drivers; [`shared`] is the little that shards have in common.
+//! [`uring`], [`epoll`] and `sim` are drivers; [`shared`] is the little that shards have in common.
 
+mod busy_poll;
+pub mod conn;
 pub mod counters;
 pub mod driver;
+pub mod epoll;
 mod pipes;
 pub mod post;
 pub mod run;

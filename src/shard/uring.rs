@@ -2,21 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use uring::{
     Completion as RingCompletion, Config, Errno, Op, Outcome as RingOutcome, Owner, Pipe,
-    Readiness as Hint, Ring, RingCounters, SetupError, SetupFlags, Spliced, Token, WakeSource,
+    Readiness as Hint, Ring, RingCounters, SetupError, Spliced, Token, WakeSource,
 };
 
 use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
-use crate::core::spin::Spin;
 
-use super::driver::{BATCH, Completion, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
+use super::busy_poll::BusyPoll;
+use super::conn::{Conn, Spares};
+use super::driver::{BATCH, Completion, Counts, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
 use super::pipes::make_pipe;
 use super::post::Post;
 
@@ -29,53 +30,9 @@ pub struct UringDriver {
     post: Arc<Post>,
     /// Which mailbox is ours.
     shard: usize,
-    /// Descriptors kept for connects: when accepted clients have taken all others, some of them can
-    /// still be served, and what they free serves the rest.
-    spare: Vec<OwnedFd>,
+    spares: Spares,
     completions: Vec<RingCompletion>,
-    spin: Option<Spin>,
-    spins: Spins,
-}
-
-/// Looks for completions before a sleep.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spins {
-    /// Something came.
-    pub found: u64,
-    /// Nothing came.
-    pub vain: u64,
-}
-
-/// A connection and whether Nagle's algorithm is off on it.
-#[derive(Debug)]
-pub struct Conn {
-    fd: OwnedFd,
-    nodelay: Nodelay,
-}
-
-/// Accepted sockets inherit TCP_NODELAY from the listener. A socket that we connect does not, but
-/// its first send is never held back, so the option is set before the second: a connection that
-/// carries one request saves the system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nodelay {
-    On,
-    OffNothingSent,
-    OffSentOnce,
-}
-
-impl Conn {
-    /// Before each send: Nagle's algorithm is switched off before the second.
-    fn note_send(&mut self) {
-        self.nodelay = match self.nodelay {
-            Nodelay::On => Nodelay::On,
-            Nodelay::OffNothingSent => Nodelay::OffSentOnce,
-            Nodelay::OffSentOnce => {
-                // It fails only on a connection that is gone, which the send will find out.
-                let _ = uring::set_nodelay(&self.fd);
-                Nodelay::On
-            }
-        };
-    }
+    busy_poll: BusyPoll,
 }
 
 impl UringDriver {
@@ -93,82 +50,12 @@ impl UringDriver {
             wake,
             post,
             shard,
-            spare: Vec::new(),
+            spares: Spares::default(),
             completions: Vec::with_capacity(BATCH),
-            spin: config.busy_poll.map(Spin::new),
-            spins: Spins::default(),
+            busy_poll: BusyPoll::new(config.busy_poll),
         };
-        driver.keep_spares();
+        driver.spares.refill(&driver.wake);
         Ok(driver)
-    }
-
-    /// The optional flags that the kernel granted.
-    #[must_use]
-    pub fn flags(&self) -> SetupFlags {
-        self.ring.flags()
-    }
-
-    /// What happened on the ring so far.
-    #[must_use]
-    pub fn counters(&self) -> RingCounters {
-        self.ring.counters()
-    }
-
-    /// How often it looked for completions before it slept.
-    #[must_use]
-    pub fn spins(&self) -> Spins {
-        self.spins
-    }
-
-    /// Looks for completions before the shard sleeps, if that pays; whether there are any.
-    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let Some(spin) = &mut self.spin else { return Ok(false) };
-        let Some(time) = spin.time() else { return Ok(false) };
-        let time = timeout.map_or(time, |timeout| timeout.min(time));
-        let found = self.ring.submit_and_spin(time)?;
-        spin.looked(found);
-        self.spins.found += u64::from(found);
-        self.spins.vain += u64::from(!found);
-        Ok(found)
-    }
-
-    /// Sleeps until there is a completion.
-    fn sleep(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        match &mut self.spin {
-            Some(spin) if spin.time().is_none() => {
-                let started_ns = uring::monotonic_ns();
-                self.ring.submit_and_wait(1, timeout)?;
-                spin.slept(Duration::from_nanos(uring::monotonic_ns() - started_ns));
-                Ok(())
-            }
-            _ => self.ring.submit_and_wait(1, timeout),
-        }
-    }
-
-    fn keep_spares(&mut self) {
-        while self.spare.len() < SPARES
-            && let Ok(spare) = self.wake.as_fd().try_clone_to_owned()
-        {
-            self.spare.push(spare);
-        }
-    }
-
-    fn stream_socket(&mut self, address: &SocketAddr) -> Result<OwnedFd, Errno> {
-        let errno = match uring::stream_socket(address) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => uring::errno(&error),
-        };
-        // Only a descriptor of this process cures EMFILE, and it cures nothing else.
-        match self.spare.pop() {
-            Some(spare) if errno == Errno::EMFILE => {
-                drop(spare);
-                uring::stream_socket(address).map_err(|error| uring::errno(&error))
-            }
-            spare => {
-                self.spare.extend(spare);
-                Err(errno)
-            }
-        }
     }
 
     /// A wake-up: the shard looks itself whether it shall stop; here are its letters.
@@ -176,15 +63,15 @@ impl UringDriver {
         self.wake.clear();
         self.ring.poll_readable(&self.wake, WAKE);
         while let Some(fd) = self.post.receive(self.shard) {
-            let conn = Conn { fd, nodelay: Nodelay::On };
-            out.push(Completion { token: HANDED_OVER, outcome: Outcome::HandedOver(conn) });
+            let outcome = Outcome::HandedOver(Conn::accepted(fd));
+            out.push(Completion { token: HANDED_OVER, outcome });
         }
     }
 
     fn translate(completion: RingCompletion) -> Completion<Conn> {
         let RingCompletion { token, outcome } = completion;
         let outcome = match outcome {
-            RingOutcome::Accepted(fd) => Outcome::Accepted(Conn { fd, nodelay: Nodelay::On }),
+            RingOutcome::Accepted(fd) => Outcome::Accepted(Conn::accepted(fd)),
             RingOutcome::Received { buffer, len, more } => {
                 Outcome::Received(Held { buffer: BufferId(buffer.0), start: 0, end: len, more })
             }
@@ -216,29 +103,26 @@ impl Driver for UringDriver {
         client: &Conn,
         owner: Owner,
     ) -> Result<Conn, Errno> {
-        let fd = self.stream_socket(address)?;
-        if uring::has_bytes(&client.fd) {
-            uring::acknowledge_with_first_bytes(&fd);
-        }
-        self.ring.connect(&fd, address, owner);
-        Ok(Conn { fd, nodelay: Nodelay::OffNothingSent })
+        let conn = Conn::connecting(self.spares.stream_socket(address)?, client);
+        self.ring.connect(conn.fd(), address, owner);
+        Ok(conn)
     }
 
     fn recv(&mut self, socket: &Conn, ready: bool, owner: Owner) {
         let readiness = if ready { Hint::Unknown } else { Hint::Empty };
-        self.ring.recv(&socket.fd, readiness, owner);
+        self.ring.recv(socket.fd(), readiness, owner);
     }
 
     fn send(&mut self, socket: &mut Conn, held: Held, owner: Owner) {
         socket.note_send();
         let Held { buffer, start, end, .. } = held;
-        self.ring.send(&socket.fd, uring::BufferId(buffer.0), start..end, owner);
+        self.ring.send(socket.fd(), uring::BufferId(buffer.0), start..end, owner);
     }
 
     fn poll(&mut self, socket: &Conn, what: Readiness, owner: Owner) {
         match what {
-            Readiness::Readable => self.ring.poll_readable(&socket.fd, owner),
-            Readiness::Writable => self.ring.poll_writable(&socket.fd, owner),
+            Readiness::Readable => self.ring.poll_readable(socket.fd(), owner),
+            Readiness::Writable => self.ring.poll_writable(socket.fd(), owner),
         }
     }
 
@@ -247,12 +131,12 @@ impl Driver for UringDriver {
     }
 
     fn fill(&mut self, pipe: &mut Pipe, source: &mut Conn) -> Result<Spliced, Errno> {
-        pipe.fill(&source.fd, pipe.capacity())
+        pipe.fill(source.fd(), pipe.capacity())
     }
 
     fn drain(&mut self, pipe: &mut Pipe, destination: &mut Conn) -> Result<Spliced, Errno> {
         destination.note_send();
-        pipe.drain(&destination.fd)
+        pipe.drain(destination.fd())
     }
 
     fn held(&self, pipe: &Pipe) -> u32 {
@@ -260,7 +144,7 @@ impl Driver for UringDriver {
     }
 
     fn is_connected_to_itself(&self, socket: &Conn) -> bool {
-        uring::is_connected_to_itself(&socket.fd)
+        uring::is_connected_to_itself(socket.fd())
     }
 
     fn cancel(&mut self, target: Token) {
@@ -277,24 +161,21 @@ impl Driver for UringDriver {
 
     fn finish_writing(&mut self, socket: &Conn) {
         // ENOTCONN: the peer has reset the connection, which the next receive or send will tell.
-        let _ = uring::finish_writing(&socket.fd);
+        let _ = uring::finish_writing(socket.fd());
     }
 
     fn close(&mut self, socket: Conn, reset: bool) {
-        if self.spare.len() < SPARES {
-            self.keep_spares();
-        }
+        self.spares.refill(&self.wake);
         if reset {
-            uring::close_with_reset(socket.fd);
+            uring::close_with_reset(socket.into_fd());
         } else {
-            self.ring.close(socket.fd);
+            self.ring.close(socket.into_fd());
         }
     }
 
     fn hand_over(&mut self, socket: Conn, shard: usize) -> Result<(), Conn> {
-        // What others accepted has Nagle's algorithm off like our own.
-        let nodelay = socket.nodelay;
-        self.post.send(shard, socket.fd).map_err(|fd| Conn { fd, nodelay })
+        // Only what was accepted is handed over.
+        self.post.send(shard, socket.into_fd()).map_err(Conn::accepted)
     }
 
     fn stop_listening(&mut self) {
@@ -302,7 +183,7 @@ impl Driver for UringDriver {
     }
 
     fn peer_address(&self, socket: &Conn) -> Option<SocketAddr> {
-        uring::peer_address(&socket.fd)
+        uring::peer_address(socket.fd())
     }
 
     fn wait(
@@ -310,9 +191,9 @@ impl Driver for UringDriver {
         timeout: Option<Duration>,
         out: &mut Vec<Completion<Conn>>,
     ) -> io::Result<()> {
-        if !self.spin(timeout)? {
-            self.sleep(timeout)?;
-        }
+        let (look, sleep) =
+            (Ring::submit_and_spin, |ring: &mut Ring, timeout| ring.submit_and_wait(1, timeout));
+        self.busy_poll.wait(&mut self.ring, timeout, look, sleep)?;
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.completions(&mut completions);
         for completion in completions.drain(..) {
@@ -324,10 +205,22 @@ impl Driver for UringDriver {
         self.completions = completions;
         Ok(())
     }
-}
 
-/// A handful: each lets one accepted client be connected when no descriptor is left.
-const SPARES: usize = 4;
+    fn counters(&self) -> Counts {
+        let RingCounters { enters, sq_full, cq_overflow, cancel_missed, close_failed, foreign_cqe } =
+            self.ring.counters();
+        let mut counts = self.busy_poll.counts();
+        counts.extend([
+            ("ring_enters", enters),
+            ("ring_sq_full", sq_full),
+            ("ring_cq_overflow", cq_overflow),
+            ("ring_cancel_missed", cancel_missed),
+            ("ring_close_failed", close_failed),
+            ("ring_foreign_cqe", foreign_cqe),
+        ]);
+        counts
+    }
+}
 
 /// The one poll that is not a session's.
 const WAKE: Owner = Owner::slot(u32::MAX);

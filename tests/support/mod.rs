@@ -45,9 +45,10 @@ impl Balancer {
         Self::started(Command::new(EVENKEEL).args(options.split_whitespace()))
     }
 
-    /// By a command of one's own, which must end in the balancer under the same process id.
+    /// By a command of one's own, which must end in the balancer's options, and in the balancer under
+    /// the same process id.
     pub(crate) fn started(command: &mut Command) -> Self {
-        let mut running = Running::new(command);
+        let mut running = Running::new(with_engine(command));
         let mut settings: Vec<String> = Vec::new();
         loop {
             match running.next_line() {
@@ -274,7 +275,21 @@ pub(crate) struct Ended {
 
 /// Runs the program until it ends by itself.
 pub(crate) fn run(options: &[&str]) -> Ended {
-    run_command(Command::new(EVENKEEL).args(options))
+    run_command(with_engine(Command::new(EVENKEEL).args(options)))
+}
+
+/// Says which engine is meant, unless the test does.
+fn with_engine(command: &mut Command) -> &mut Command {
+    if command.get_args().any(|argument| argument == "--engine") {
+        return command;
+    }
+    command.args(["--engine", engine()])
+}
+
+/// The engine under test. `tests/epoll.rs` runs the other files once more as its modules, and there
+/// it is epoll.
+pub(crate) fn engine() -> &'static str {
+    if module_path!().starts_with("epoll::") { "epoll" } else { "uring" }
 }
 
 /// Runs any command until it ends by itself.

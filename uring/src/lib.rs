@@ -3,9 +3,10 @@
 //!
 //! Both programs stand on this crate: the balancer's data path and the load generator's engine. It
 //! owns the memory that is lent to the kernel (the buffer ring, the addresses of queued connects)
-//! and the translation of completions into [`Completion`]s. It knows nothing of sessions, backends
-//! or requests; whom an operation belongs to travels through the kernel as a [`Token`], and a
-//! [`Slots`] finds who that is.
+//! and the translation of completions into [`Completion`]s. For hosts without io_uring there is a
+//! [`Poller`], with the calls that go with it. The crate knows nothing of sessions, backends or
+//! requests; whom an operation belongs to travels through the kernel as a [`Token`], and a [`Slots`]
+//! finds who that is.
 //!
 //! ```
 //! use std::os::unix::net::UnixStream;
@@ -30,7 +31,9 @@ mod completion;
 mod cpu_list;
 mod enter;
 mod host;
+mod nonblocking;
 mod pipe;
+mod poller;
 mod ring;
 mod self_test;
 mod setup;
@@ -48,7 +51,9 @@ pub use host::{
     raise_nofile_limit, refuse_huge_pages, sysctl,
 };
 pub use nix::errno::Errno;
+pub use nonblocking::{take_error, try_accept, try_connect, try_recv, try_send};
 pub use pipe::{Pipe, Spliced};
+pub use poller::Poller;
 pub use ring::{Readiness, Ring, RingCounters};
 pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};

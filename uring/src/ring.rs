@@ -124,6 +124,7 @@ impl Ring {
                 kernel: crate::kernel_release(),
                 what: "IORING_REGISTER_PBUF_RING",
             },
+            refused if setup::is_refusal(refused) => SetupError::Blocked(refused),
             _ => SetupError::Resources(error),
         })
     }
@@ -267,16 +268,24 @@ impl Ring {
 
     /// Submits everything that is queued, without waiting for completions.
     fn flush(&mut self) {
+        let flushed = self.try_flush();
+        assert!(flushed.is_ok(), "io_uring_enter refused a submission: {flushed:?}");
+    }
+
+    /// The same where a refusal can be lived with.
+    fn try_flush(&mut self) -> io::Result<()> {
         // Receives may be among it: they find what was released before them.
         self.buffers.publish();
         while self.queued() > 0 {
             // Interrupted, or short of memory for a moment: the queue is still there, so again.
-            if let Err(error) = self.enter(0, None) {
-                let fatal = !matches!(errno(&error), Errno::EINTR | Errno::EAGAIN | Errno::EBUSY);
-                assert!(!fatal, "io_uring_enter refused a submission: {error}");
+            if let Err(error) = self.enter(0, None)
+                && !matches!(errno(&error), Errno::EINTR | Errno::EAGAIN | Errno::EBUSY)
+            {
+                return Err(error);
             }
         }
         self.addresses.clear();
+        Ok(())
     }
 
     fn queued(&mut self) -> usize {
@@ -418,7 +427,11 @@ impl Drop for Ring {
     fn drop(&mut self) {
         // Until the kernel has let go; also when this unwinds.
         self.buffers.keep_mapped(true);
-        self.flush();
+        if self.try_flush().is_err() {
+            // What was refused has not started, and never will.
+            self.in_flight -=
+                u32::try_from(self.queued()).expect("the queue has at most 32768 entries");
+        }
         for _ in 0..TEARDOWN_TRIES {
             if self.in_flight == 0 {
                 break;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
+use crate::setup::is_refusal;
 use crate::{
-    Completion, Config, Op, Outcome, Owner, Readiness, Ring, SetupError, SetupFlags, Token,
+    Completion, Config, Op, Outcome, Owner, Readiness, Ring, SetupError, SetupFlags, Token, errno,
 };
 
 /// Sets up a small ring on the calling thread, sends bytes through a socket pair with it, cancels
@@ -80,7 +81,10 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn failed(step: &'static str, source: io::Error) -> SetupError {
-    SetupError::SelfTest { step, source, kernel: crate::kernel_release() }
+    match errno(&source) {
+        refused if is_refusal(refused) => SetupError::Blocked(refused),
+        _ => SetupError::SelfTest { step, source, kernel: crate::kernel_release() },
+    }
 }
 
 const TEXT: &[u8] = b"evenkeel";

@@ -85,7 +85,7 @@ pub enum SetupError {
     },
     /// A seccomp filter or a security module forbids it.
     #[error(
-        "io_uring_setup is refused ({0}) although the sysctl allows it: a container's seccomp \
+        "io_uring is refused ({0}) although the sysctl allows it: a container's seccomp \
          profile is the usual cause; try `docker run --security-opt seccomp=unconfined`, or a \
          profile that allows io_uring_setup, io_uring_enter and io_uring_register"
     )]
@@ -118,6 +118,20 @@ pub enum SetupError {
         /// The release as uname(2) gives it.
         kernel: String,
     },
+}
+
+impl SetupError {
+    /// Whether this host has no io_uring for us. Then something else has to do; in all other cases that
+    /// would only hide what is wrong.
+    #[must_use]
+    pub const fn means_no_io_uring(&self) -> bool {
+        match self {
+            Self::Disabled { .. } | Self::Blocked(_) | Self::Missing(_) | Self::TooOld { .. } => {
+                true
+            }
+            Self::Resources(_) | Self::SelfTest { .. } => false,
+        }
+    }
 }
 
 /// Builds the kernel's side: the required flags always, the optional ones where they exist.
@@ -166,6 +180,11 @@ fn explain(error: io::Error) -> SetupError {
         Errno::EINVAL => SetupError::TooOld { kernel, what: "IORING_SETUP_DEFER_TASKRUN" },
         _ => SetupError::Resources(error),
     }
+}
+
+/// Whether a call other than io_uring_setup(2) was answered by who guards the kernel, not by io_uring.
+pub(crate) const fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
 }
 
 fn sysctl_disabled() -> u8 {

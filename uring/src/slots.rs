@@ -62,6 +62,13 @@ impl<T> Slots<T> {
         if entry.generation == owner.generation { entry.value.as_mut() } else { None }
     }
 
+    /// The same to look at only.
+    #[must_use]
+    pub fn get(&self, owner: Owner) -> Option<&T> {
+        let entry = self.entries.get(owner.slot as usize)?;
+        if entry.generation == owner.generation { entry.value.as_ref() } else { None }
+    }
+
     /// Takes the value out; from now on `owner` names nothing.
     pub fn remove(&mut self, owner: Owner) -> Option<T> {
         let entry = self.entries.get_mut(owner.slot as usize)?;

@@ -82,6 +82,35 @@ fn the_self_test_meets_the_same_error_as_a_ring() {
 }
 
 #[test]
+fn a_filter_that_lets_only_the_setup_pass_is_told_as_a_container_profile_too() {
+    if ring().is_none() {
+        return;
+    }
+    for syscall in [libc::SYS_io_uring_register, libc::SYS_io_uring_enter] {
+        for errno in [Errno::EPERM, Errno::EACCES, Errno::ENOSYS] {
+            let error = behind(syscall, None, errno, || uring::self_test().err());
+            let Some(SetupError::Blocked(told)) = error else { panic!("{syscall}: {error:?}") };
+            assert_eq!(told, errno);
+        }
+    }
+}
+
+#[test]
+fn only_a_host_without_io_uring_is_told_from_one_that_ran_short() {
+    for (errno, none) in [
+        (Errno::EPERM, true),
+        (Errno::EACCES, true),
+        (Errno::ENOSYS, true),
+        (Errno::EINVAL, true),
+        (Errno::ENOMEM, false),
+        (Errno::EMFILE, false),
+    ] {
+        let error = setup_error_behind(libc::SYS_io_uring_setup, None, errno);
+        assert_eq!(error.means_no_io_uring(), none, "{errno}: {error}");
+    }
+}
+
+#[test]
 fn a_ring_whose_descriptor_cannot_be_registered_works_without() {
     if ring().is_none() {
         return;

@@ -1,0 +1,308 @@
+//! A socket in the driver's table: what is believed of its readiness, and what waits for that.
+//!
+//! It is watched edge-triggered, from the first operation on that must wait. An event is believed
+//! until a call says otherwise: `EAGAIN`, or a transfer that was short. After either the kernel tells
+//! the next change, so none is missed; a short receive proves nothing when the end, an error or an
+//! urgent byte follows, whose change was told with the bytes before it.
+
+use nix::sys::epoll::EpollFlags;
+use uring::{Errno, Op, Owner, Pipe, Poller, Spliced, Token};
+
+use crate::core::relay::Held;
+use crate::shard::conn::Conn;
+use crate::shard::driver::{Completion, Outcome};
+
+use super::Socket;
+use super::buffers::Buffers;
+use super::counters::EpollCounters;
+
+/// A socket with its readiness and the operations that wait.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) conn: Conn,
+    interest: Interest,
+    readable: bool,
+    writable: bool,
+    /// The end, an error or an urgent byte was told.
+    odd: bool,
+    /// Splicing found nothing to read. That is what it finds at an urgent byte too, so the next
+    /// receive looks for itself.
+    spliced_nothing: bool,
+    input: Option<Input>,
+    output: Option<Output>,
+}
+
+/// What waits for bytes to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Input {
+    Recv(Owner),
+    Poll(Owner),
+}
+
+/// What waits for room to write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Output {
+    Connect(Owner),
+    Send(Owner, Held),
+    Poll(Owner),
+}
+
+/// What epoll was asked to tell. A send hardly ever has to wait, and an accepted socket is writable
+/// from the beginning: telling so would be an event for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Interest {
+    Nothing,
+    Input,
+    Both,
+}
+
+impl Watched {
+    /// A connection that stands; nothing is known of it.
+    pub(super) fn connected(conn: Conn) -> Self {
+        Self {
+            conn,
+            interest: Interest::Nothing,
+            readable: false,
+            writable: true,
+            odd: false,
+            spliced_nothing: false,
+            input: None,
+            output: None,
+        }
+    }
+
+    /// A connection that is being made.
+    pub(super) fn connecting(conn: Conn) -> Self {
+        Self { writable: false, ..Self::connected(conn) }
+    }
+
+    /// Believes an event.
+    pub(super) fn note(&mut self, told: EpollFlags) {
+        self.odd |= told.intersects(ODD);
+        self.readable |= told.intersects(EpollFlags::EPOLLIN.union(ODD));
+        self.writable |= told.intersects(EpollFlags::EPOLLOUT.union(FAILED));
+    }
+
+    /// Tries `input` if that is worth it; its answer, unless it has to wait.
+    pub(super) fn begin_input(
+        &mut self,
+        input: Input,
+        buffers: &mut Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        debug_assert!(self.input.is_none(), "{:?} is in flight already", self.input);
+        self.input = Some(input);
+        let worth_it = match input {
+            // What was never watched may have anything to read.
+            Input::Recv(_) => {
+                self.readable || self.interest == Interest::Nothing || self.spliced_nothing
+            }
+            Input::Poll(_) => self.readable,
+        };
+        if worth_it { self.try_input(buffers, counters) } else { None }
+    }
+
+    /// Tries the input that waits if an event made it worth it; its answer, unless it waits on.
+    pub(super) fn resume_input(
+        &mut self,
+        buffers: &mut Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        if self.readable { self.try_input(buffers, counters) } else { None }
+    }
+
+    /// Tries `output` if that is worth it; its answer, unless it has to wait.
+    pub(super) fn begin_output(
+        &mut self,
+        output: Output,
+        buffers: &Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        debug_assert!(self.output.is_none(), "{:?} is in flight already", self.output);
+        self.output = Some(output);
+        self.resume_output(buffers, counters)
+    }
+
+    /// Tries the output that waits if that is worth it; its answer, unless it waits on.
+    pub(super) fn resume_output(
+        &mut self,
+        buffers: &Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        if self.writable { self.try_output(buffers, counters) } else { None }
+    }
+
+    /// Whether something waits.
+    pub(super) fn is_busy(&self) -> bool {
+        self.input.is_some() || self.output.is_some()
+    }
+
+    /// The operation `target`, if it waits; it does not any more.
+    pub(super) fn cancel(&mut self, target: Token) -> bool {
+        if self.input.is_some_and(|input| input.token() == target) {
+            self.input = None;
+        } else if self.output.is_some_and(|output| output.token() == target) {
+            self.output = None;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Sees to it that what the waiting operations need is told.
+    pub(super) fn watch(&mut self, poller: &Poller, data: u64) -> Result<(), Errno> {
+        let wanted = if self.output.is_some() { Interest::Both } else { Interest::Input };
+        if self.interest >= wanted {
+            return Ok(());
+        }
+        match self.interest {
+            Interest::Nothing => poller.add(self.conn.fd(), wanted.events(), data)?,
+            Interest::Input | Interest::Both => {
+                poller.modify(self.conn.fd(), wanted.events(), data)?;
+            }
+        }
+        self.interest = wanted;
+        Ok(())
+    }
+
+    /// Nothing more is to be told, and the socket stays open.
+    pub(super) fn unwatch(&mut self, poller: &Poller) {
+        if self.interest != Interest::Nothing {
+            poller.delete(self.conn.fd()).expect("it was added, and is open");
+        }
+    }
+
+    fn try_input(
+        &mut self,
+        buffers: &mut Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        let input = self.input?;
+        let outcome = match input {
+            Input::Poll(_) => Outcome::Done(0),
+            Input::Recv(_) => self.recv(buffers, counters)?,
+        };
+        self.input = None;
+        Some(Completion { token: input.token(), outcome })
+    }
+
+    fn recv(
+        &mut self,
+        buffers: &mut Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Outcome<Socket>> {
+        let Some(buffer) = buffers.take() else { return Some(Outcome::NoBuffer) };
+        self.spliced_nothing = false;
+        let space = buffers.space(buffer);
+        let room = space.len();
+        let received = uring::try_recv(self.conn.fd(), space);
+        if let Ok(bytes @ 1..) = received {
+            let more = bytes == room;
+            self.readable = more || self.odd;
+            let end = u32::try_from(bytes).expect("a buffer is not that large");
+            return Some(Outcome::Received(Held { buffer, start: 0, end, more }));
+        }
+        buffers.release(buffer);
+        match received {
+            Ok(_) => Some(Outcome::EndOfStream),
+            Err(Errno::EAGAIN) => {
+                counters.recv_eagain += 1;
+                (self.readable, self.odd) = (false, false);
+                None
+            }
+            Err(errno) => Some(Outcome::Failed(errno)),
+        }
+    }
+
+    fn try_output(
+        &mut self,
+        buffers: &Buffers,
+        counters: &mut EpollCounters,
+    ) -> Option<Completion<Socket>> {
+        let output = self.output?;
+        let outcome = match output {
+            Output::Poll(_) => Outcome::Done(0),
+            Output::Send(_, held) => self.send(buffers.bytes(held), counters)?,
+            // Without a failure there is nothing to ask for.
+            Output::Connect(_) if !self.odd => Outcome::Done(0),
+            Output::Connect(_) => {
+                uring::take_error(self.conn.fd()).map_or(Outcome::Done(0), Outcome::Failed)
+            }
+        };
+        self.output = None;
+        Some(Completion { token: output.token(), outcome })
+    }
+
+    fn send(&mut self, bytes: &[u8], counters: &mut EpollCounters) -> Option<Outcome<Socket>> {
+        match uring::try_send(self.conn.fd(), bytes) {
+            Ok(sent) => {
+                // A short send has met the end of the room, and the kernel will tell when there is
+                // some again (SOCK_NOSPACE is set, tcp_sendmsg_locked, net/ipv4/tcp.c).
+                self.writable = sent == bytes.len();
+                Some(Outcome::Done(u32::try_from(sent).expect("at most a buffer")))
+            }
+            Err(Errno::EAGAIN) => {
+                counters.send_eagain += 1;
+                self.writable = false;
+                None
+            }
+            Err(errno) => Some(Outcome::Failed(errno)),
+        }
+    }
+
+    /// Moves bytes into an empty pipe.
+    pub(super) fn fill(&mut self, pipe: &mut Pipe) -> Result<Spliced, Errno> {
+        let filled = pipe.fill(self.conn.fd(), pipe.capacity());
+        if let Ok(Spliced::NotNow) = filled {
+            self.spliced_nothing = true;
+            // Splicing stops at an urgent byte, of which nothing more is told.
+            self.readable = self.odd;
+        }
+        filled
+    }
+
+    /// Moves bytes out of a pipe that holds some.
+    pub(super) fn drain(&mut self, pipe: &mut Pipe) -> Result<Spliced, Errno> {
+        self.conn.note_send();
+        let drained = pipe.drain(self.conn.fd());
+        if let Ok(Spliced::NotNow) = drained {
+            self.writable = false;
+        }
+        drained
+    }
+}
+
+impl Input {
+    pub(super) fn token(self) -> Token {
+        match self {
+            Self::Recv(owner) => Token { op: Op::Recv, owner },
+            Self::Poll(owner) => Token { op: Op::Poll, owner },
+        }
+    }
+}
+
+impl Output {
+    pub(super) fn token(self) -> Token {
+        match self {
+            Self::Connect(owner) => Token { op: Op::Connect, owner },
+            Self::Send(owner, _) => Token { op: Op::Send, owner },
+            Self::Poll(owner) => Token { op: Op::Poll, owner },
+        }
+    }
+}
+
+impl Interest {
+    fn events(self) -> EpollFlags {
+        let input = EpollFlags::EPOLLET
+            | EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLPRI;
+        match self {
+            Self::Nothing | Self::Input => input,
+            Self::Both => input | EpollFlags::EPOLLOUT,
+        }
+    }
+}
+
+const FAILED: EpollFlags = EpollFlags::EPOLLERR.union(EpollFlags::EPOLLHUP);
+const ODD: EpollFlags = FAILED.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLPRI);
