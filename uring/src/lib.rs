@@ -39,6 +39,7 @@ mod self_test;
 mod setup;
 mod slots;
 mod socket;
+mod sqe;
 mod token;
 mod wake;
 

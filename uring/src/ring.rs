@@ -16,6 +16,7 @@ use socket2::SockAddr;
 use crate::buffers::Buffers;
 use crate::enter::Enter;
 use crate::setup::{self, errno};
+use crate::sqe::{IORING_ACCEPT_POLL_FIRST, with_ioprio};
 use crate::{BufferId, Completion, Config, Op, Outcome, Owner, SetupError, SetupFlags, Token};
 
 /// One ring with its buffers. It belongs to the thread that made it (`IORING_SETUP_SINGLE_ISSUER`),
@@ -37,6 +38,8 @@ pub struct Ring {
     /// is before io_uring_enter(2) returns (`io_connect_prep`, io_uring/net.c).
     addresses: Vec<SockAddr>,
     flags: SetupFlags,
+    /// Whether the kernel knows `IORING_ACCEPT_POLL_FIRST`.
+    accept_polls_first: bool,
     enter: Enter,
     /// Operations whose last completion has not been seen.
     in_flight: u32,
@@ -84,6 +87,8 @@ impl Ring {
             return Err(SetupError::TooOld { kernel: crate::kernel_release(), what });
         }
         let no_iowait = params.is_feature_no_iowait();
+        // Both came with 6.10, and only this one tells of itself.
+        let accept_polls_first = params.is_feature_recvsend_bundle();
         let buffers = Buffers::map(config.published, config.buffers, config.buffer_bytes)
             .map_err(SetupError::Resources)?;
         let enter = Enter::new(&ring, no_iowait);
@@ -100,6 +105,7 @@ impl Ring {
             reserved: Vec::new(),
             addresses,
             flags,
+            accept_polls_first,
             enter,
             in_flight: 0,
             counters: RingCounters::default(),
@@ -147,13 +153,16 @@ impl Ring {
         self.in_flight
     }
 
-    /// Takes one connection from `listener`.
+    /// Takes one connection from `listener`. Where the kernel can, it waits for one first: an accept
+    /// that tries first and finds nobody has made a file and a socket in vain, which costs more than
+    /// the wait (docs/decisions/0005-accept-forms.md).
     pub fn accept(&mut self, listener: &impl AsFd, owner: Owner) {
         let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         let entry = opcode::Accept::new(raw(listener), std::ptr::null_mut(), std::ptr::null_mut())
             .flags(flags)
             .build();
-        self.push(entry, Op::Accept, owner);
+        let ioprio = if self.accept_polls_first { IORING_ACCEPT_POLL_FIRST } else { 0 };
+        self.push(with_ioprio(entry, ioprio), Op::Accept, owner);
     }
 
     /// Connects `socket` to `address`.

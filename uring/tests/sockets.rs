@@ -63,6 +63,21 @@ fn several_accepts_armed_on_one_listener_take_one_client_each() {
 }
 
 #[test]
+fn accepts_take_all_clients_that_came_before_them() {
+    let Some(mut ring) = ring() else { return };
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let clients: Vec<TcpStream> = (0..4).map(|_| client_of(address)).collect();
+    (0..6).for_each(|slot| ring.accept(&listener, Owner::slot(slot)));
+    let sockets: Vec<OwnedFd> = answers(&mut ring, 4).into_iter().map(accepted).collect();
+    let peers: HashSet<_> = sockets.iter().filter_map(peer_address).collect();
+    assert_eq!(peers, clients.iter().map(|client| client.local_addr().unwrap()).collect());
+    // The other two wait for the next.
+    assert_silent(&mut ring);
+    let _next = client_of(address);
+    accepted(answer(&mut ring));
+}
+
+#[test]
 fn a_cancelled_accept_leaves_the_other_armed_and_loses_no_client() {
     let Some(mut ring) = ring() else { return };
     let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
