@@ -28,11 +28,8 @@ impl Conn {
         Self { fd, nodelay: Nodelay::On }
     }
 
-    /// What this shard connects for `client`.
-    pub(super) fn connecting(fd: OwnedFd, client: &Self) -> Self {
-        if uring::has_bytes(&client.fd) {
-            uring::acknowledge_with_first_bytes(&fd);
-        }
+    /// What this shard connects.
+    pub(super) fn connecting(fd: OwnedFd) -> Self {
         Self { fd, nodelay: Nodelay::OffNothingSent }
     }
 

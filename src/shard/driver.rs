@@ -34,16 +34,11 @@ pub trait Driver {
     /// Takes one connection from the listener; answered by [`Outcome::Accepted`].
     fn accept(&mut self, owner: Owner);
 
-    /// Connects a new socket to `address`, on behalf of `client`; answered by [`Outcome::Done`].
+    /// Connects a new socket to `address`; answered by [`Outcome::Done`].
     ///
     /// # Errors
     /// The errno when no socket is to be had; nothing is in flight then.
-    fn connect(
-        &mut self,
-        address: &SocketAddr,
-        client: &Self::Socket,
-        owner: Owner,
-    ) -> Result<Self::Socket, Errno>;
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Self::Socket, Errno>;
 
     /// Receives into a buffer of the driver's choice; answered by [`Outcome::Received`],
     /// [`Outcome::EndOfStream`] or [`Outcome::NoBuffer`]. `ready` says that bytes are probably

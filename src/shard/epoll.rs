@@ -229,13 +229,8 @@ impl Driver for EpollDriver {
         }
     }
 
-    fn connect(
-        &mut self,
-        address: &SocketAddr,
-        client: &Socket,
-        owner: Owner,
-    ) -> Result<Socket, Errno> {
-        let conn = Conn::connecting(self.spares.stream_socket(address)?, self.conn(client));
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Socket, Errno> {
+        let conn = Conn::connecting(self.spares.stream_socket(address)?);
         let connected = uring::try_connect(conn.fd(), address);
         if connected == Err(Errno::EINPROGRESS) {
             let socket = Socket(self.sockets.insert(Watched::connecting(conn)));

@@ -97,13 +97,8 @@ impl Driver for UringDriver {
         self.ring.accept(listener, owner);
     }
 
-    fn connect(
-        &mut self,
-        address: &SocketAddr,
-        client: &Conn,
-        owner: Owner,
-    ) -> Result<Conn, Errno> {
-        let conn = Conn::connecting(self.spares.stream_socket(address)?, client);
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Conn, Errno> {
+        let conn = Conn::connecting(self.spares.stream_socket(address)?);
         self.ring.connect(conn.fd(), address, owner);
         Ok(conn)
     }

@@ -60,10 +60,9 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    Listen, ListenError, ListenOptions, acknowledge_with_first_bytes, can_meet_itself,
-    check_unused, close_with_reset, finish_writing, has_bytes, is_connected_to_itself,
-    is_on_this_host, listen, listen_options, local_address, peer_address, set_nodelay,
-    stream_socket,
+    Listen, ListenError, ListenOptions, can_meet_itself, check_unused, close_with_reset,
+    finish_writing, is_connected_to_itself, is_on_this_host, listen, listen_options, local_address,
+    peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -194,25 +194,6 @@ pub fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Whether `socket` has bytes to read already (`FIONREAD`).
-#[must_use]
-pub fn has_bytes(socket: &impl AsFd) -> bool {
-    let mut bytes = 0_i32;
-    let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel writes one int to
-    // `bytes` (tcp(7), SIOCINQ) and keeps no pointer to it.
-    let asked = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
-    asked == 0 && bytes > 0
-}
-
-/// For a socket that will send as soon as it is connected: the acknowledgement that ends the
-/// handshake waits for these bytes and travels with them (`TCP_QUICKACK` off), which saves a segment
-/// on either side. Were nothing sent, the acknowledgement would be a fifth of a second late.
-pub fn acknowledge_with_first_bytes(socket: &impl AsFd) {
-    // A kernel that refuses acknowledges at once, as ever.
-    let _ = SockRef::from(socket).set_tcp_quickack(false);
-}
-
 /// Whether `address` is one of this host's: only such an address can be bound.
 #[must_use]
 pub fn is_on_this_host(address: IpAddr) -> bool {

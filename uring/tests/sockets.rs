@@ -15,8 +15,7 @@ use support::{
     ring, ring_of, skip, tcp_pair,
 };
 use uring::{
-    Config, Errno, Op, Outcome, Owner, Readiness, Token, acknowledge_with_first_bytes, has_bytes,
-    local_address, peer_address, stream_socket,
+    Config, Errno, Op, Outcome, Owner, Readiness, Token, local_address, peer_address, stream_socket,
 };
 
 #[test]
@@ -250,29 +249,6 @@ fn socket_options_are_what_their_names_say() {
     assert!(seen.tcp_nodelay().unwrap());
     assert!(seen.out_of_band_inline().unwrap());
     assert_eq!(peer_address(&socket), None, "not connected yet");
-}
-
-#[test]
-fn a_socket_knows_whether_it_has_bytes() {
-    let (peer, socket) = tcp_pair();
-    assert!(!has_bytes(&socket));
-    TcpStream::from(peer).write_all(b"x").unwrap();
-    // Over loopback they are there when the write returns.
-    assert!(has_bytes(&socket));
-}
-
-#[test]
-fn the_first_acknowledgement_can_wait_for_bytes_and_comes_with_them() {
-    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
-    let socket = stream_socket(&address).unwrap();
-    acknowledge_with_first_bytes(&socket);
-    assert!(!SockRef::from(&socket).tcp_quickack().unwrap());
-    // EINPROGRESS; over loopback it is connected when the call returns.
-    let _ = SockRef::from(&socket).connect(&address.into());
-    assert_eq!(SockRef::from(&socket).send(b"hello").unwrap(), 5);
-    let mut received = [0; 5];
-    patient(TcpListener::from(listener).accept().unwrap().0).read_exact(&mut received).unwrap();
-    assert_eq!(&received, b"hello");
 }
 
 #[test]

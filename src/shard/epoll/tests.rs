@@ -73,7 +73,7 @@ fn a_connect_to_a_listener_is_done() {
     let mut rig = Rig::new();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let socket = rig.connect(&address, owner(1));
+    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
     let completion = rig.answer();
     assert_eq!(completion.token, Token { op: Op::Connect, owner: owner(1) });
     assert!(matches!(completion.outcome, Outcome::Done(_)), "{completion:?}");
@@ -89,7 +89,7 @@ fn a_connect_to_nobody_is_refused() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let socket = rig.connect(&address, owner(1));
+    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ECONNREFUSED);
     rig.close(socket);
 }
@@ -99,7 +99,7 @@ fn a_connect_that_fails_at_once_is_told_like_one_that_fails_later() {
     let mut rig = Rig::new();
     // TCP does not broadcast.
     let address = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-    let socket = rig.connect(&address, owner(1));
+    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ENETUNREACH);
     rig.close(socket);
 }
@@ -110,7 +110,7 @@ fn a_connect_that_is_not_answered_can_be_cancelled() {
     let listener = full_listener();
     let address = uring::local_address(&listener).expect("bound");
     let _filler = TcpStream::connect(address).expect("room for one");
-    let socket = rig.connect(&address, owner(1));
+    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
     rig.assert_silent();
     rig.driver.cancel(Token { op: Op::Connect, owner: owner(1) });
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ECANCELED);
@@ -633,14 +633,6 @@ impl Rig {
         let there = self.client();
         self.driver.accept(owner(99));
         (accepted(self.answer()), there)
-    }
-
-    /// A connect on behalf of a client that is silent.
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Socket {
-        let (client, _there) = self.pair();
-        let socket = self.driver.connect(address, &client, owner).expect("a descriptor");
-        self.close(client);
-        socket
     }
 
     /// Waits for so many answers.

@@ -21,8 +21,7 @@ impl<D: Driver> Shard<D> {
         if let Some(socket) = failed_attempt {
             self.driver.close(socket, false);
         }
-        let client = &self.sessions.find(owner).expect(ALIVE).client;
-        match self.driver.connect(backend.address(candidate), client, owner) {
+        match self.driver.connect(backend.address(candidate), owner) {
             Ok(socket) => {
                 self.counters().connects.add(1);
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);

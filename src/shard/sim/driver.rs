@@ -280,12 +280,7 @@ impl Driver for SimDriver {
         self.start(Token { op: Op::Accept, owner }, What::Accept);
     }
 
-    fn connect(
-        &mut self,
-        address: &SocketAddr,
-        _: &SimSocket,
-        owner: Owner,
-    ) -> Result<SimSocket, Errno> {
+    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<SimSocket, Errno> {
         self.ledger.on_attempt(owner, address);
         if self.strike(Fault::ConnectImpossible) {
             let errnos = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL];
