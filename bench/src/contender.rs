@@ -115,7 +115,9 @@ impl Contender {
             None => Some(self.install_hint().to_owned()),
             Some(_) => self.missing_part(),
         };
-        let command = [launch.program.into_os_string()].into_iter().chain(launch.arguments);
+        // By name: where it lies is of no interest to who reads the results elsewhere.
+        let program = launch.program.file_name().map(OsString::from);
+        let command = program.into_iter().chain(launch.arguments);
         let command: Vec<_> = command.map(|part| part.to_string_lossy().into_owned()).collect();
         Known {
             name: self.name,
