@@ -95,7 +95,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let shared = balancer.shared().clone();
     stop_on_signal(signals, balancer.stopper())?;
     let drivers = balancer.join().map_err(ProgramError::Shard)?;
-    report(&shared, &drivers, &logging);
+    report(&config, &shared, &drivers, &logging);
     Ok(())
 }
 
@@ -218,7 +218,7 @@ fn describe_backend(backend: &crate::config::BackendConfig) -> String {
 }
 
 /// What was done, and every surprise, when the program ends.
-fn report(shared: &Shared, drivers: &[Counts], logging: &Logging) {
+fn report(config: &Config, shared: &Shared, drivers: &[Counts], logging: &Logging) {
     let mut ended = Vec::new();
     for reason in EndReason::ALL {
         let count: u64 = shared.counters.iter().map(|one| one.ended[reason as usize].value()).sum();
@@ -233,6 +233,9 @@ fn report(shared: &Shared, drivers: &[Counts], logging: &Logging) {
     for backend in &shared.backends {
         let (connected, failed) = backend.connected_and_failed();
         info!("backend {}: {connected} connected, {failed} failed", backend.name);
+    }
+    for (index, (cpu, counters)) in config.cpus.iter().zip(&shared.counters).enumerate() {
+        info!("shard {index} (CPU {cpu}): {}", describe_shard(counters));
     }
     let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
     let mut counts = sums(&shards);
@@ -250,6 +253,18 @@ fn sums(lists: &[Counts]) -> Counts {
         sums.iter_mut().zip(list).for_each(|(sum, one)| sum.1 += one.1);
     }
     sums
+}
+
+/// How a shard's share of the sessions came about.
+fn describe_shard(counters: &Counters) -> String {
+    let Counters { accepted, handed_over, taken_over, ended, .. } = counters;
+    let [accepted, handed_over, taken_over] =
+        [accepted, handed_over, taken_over].map(|one| one.value());
+    let served: u64 = ended.iter().map(|one| one.value()).sum();
+    format!(
+        "accepted={accepted} handed_over={handed_over} taken_over={taken_over} \
+         sessions served={served}"
+    )
 }
 
 /// `TFO_SERVER_ENABLE` (include/net/tcp.h, Linux).

@@ -81,16 +81,30 @@ fn eight_sessions_of_eight_mebibytes_run_in_both_directions_at_once() {
 }
 
 #[test]
-fn eight_buffers_are_enough_for_many_busy_sessions() {
-    let backend = Backend::echo();
-    let balancer = Balancer::before(&[backend.address], "--buffers 8 --shards 1");
-    std::thread::scope(|scope| {
-        for (seed, more) in (0..48).zip(0..) {
-            let client = balancer.connect();
-            scope.spawn(move || echo(client, seed, (256 << 10) + more));
-        }
-    });
+fn eight_buffers_are_enough_for_five_hundred_busy_sessions() {
+    const SESSIONS: usize = 500;
+    for splice in ["", "--splice off"] {
+        let backend = Backend::echo();
+        let balancer = Balancer::before(&[backend.address], &format!("{FEW_BUFFERS} {splice}"));
+        let before = balancer.descriptors();
+        // Each sends a part of its own; more than it takes to be bulk.
+        let bytes = pattern(1, (320 << 10) + SESSIONS);
+        std::thread::scope(|scope| {
+            for sent in bytes.windows(320 << 10).take(SESSIONS) {
+                let client = balancer.connect();
+                let thread = std::thread::Builder::new().stack_size(128 * 1024);
+                thread.spawn_scoped(scope, move || echo_bytes(&client, sent, "echo")).unwrap();
+            }
+        });
+        balancer.wait_for_descriptors(before);
+        let report = balancer.end();
+        assert_eq!(report.lines_with(&format!("-- finished {SESSIONS}")), 1, "{report:?}");
+        let waited = report.count("recv_no_buffer");
+        assert!(waited > 0 || splice.is_empty(), "nobody had to wait for a buffer");
+    }
 }
+
+const FEW_BUFFERS: &str = "--buffers 8 --shards 1";
 
 #[test]
 fn one_buffer_is_enough_for_a_session_whose_answer_needs_none() {
@@ -203,15 +217,18 @@ fn exchange(client: &mut TcpStream, sent: &[u8]) {
 
 /// Sends everything and half-closes while it reads the same back until the end.
 fn echo(client: TcpStream, seed: u64, size: usize) {
-    let sent = pattern(seed, size);
-    let mut got = Vec::with_capacity(size);
+    echo_bytes(&client, &pattern(seed, size), &format!("echo with seed {seed}"));
+}
+
+fn echo_bytes(mut client: &TcpStream, sent: &[u8], what: &str) {
+    let mut got = Vec::with_capacity(sent.len());
     std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            (&client).write_all(&sent).unwrap();
+        let writing = scope.spawn(move || {
+            client.write_all(sent).unwrap();
             client.shutdown(Shutdown::Write).unwrap();
         });
-        (&client).read_to_end(&mut got).unwrap();
+        client.read_to_end(&mut got).unwrap();
         writing.join().unwrap();
     });
-    assert_same_bytes(&got, &sent, &format!("echo with seed {seed}"));
+    assert_same_bytes(&got, sent, what);
 }

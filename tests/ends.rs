@@ -5,15 +5,15 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use support::backend::{Backend, request};
 use support::{
-    Balancer, End, WATCHDOG, assert_same_bytes, patient, pattern, read_to_the_end, receipt, reset,
-    write_until_reset,
+    Balancer, End, WATCHDOG, assert_same_bytes, pattern, read_to_the_end, receipt, reset,
+    with_little_room, write_until_reset,
 };
 
 /// More than both kernels' and our buffers together can hold.
@@ -239,15 +239,6 @@ fn a_client_that_reads_slower_than_the_half_closed_timeout_gets_everything_and_a
 
 /// Less than the kernel takes from a sender at once over loopback.
 const SENT_AND_NOT_READ: usize = 256 << 10;
-
-/// A client whose kernel holds only a few bytes that it has not read.
-fn with_little_room(address: SocketAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    // Before it connects: the window that it offers then follows from it.
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&address.into()).unwrap();
-    patient(socket.into())
-}
 
 #[test]
 fn every_way_to_end_gives_the_descriptors_back() {

@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -82,6 +83,33 @@ fn idle_sessions_cost_no_cpu() {
     balancer.assert_idle(Duration::from_secs(2));
     // They are as alive as before.
     request_and_close(&mut clients);
+}
+
+#[test]
+fn idle_sessions_hold_no_buffer_and_less_than_a_kibibyte_each() {
+    const SESSIONS: usize = 2000;
+    let limit = uring::raise_nofile_limit().unwrap();
+    if limit.now < 6000 {
+        return support::skip("6000 descriptors (`ulimit -n`)");
+    }
+    let backend = Backend::echo();
+    let options = "--host 127.0.0.1 --port 0 --shards 1 --buffers 8 --log-level WARNING";
+    let mut command = Command::new(support::EVENKEEL);
+    command.args(options.split(' ')).args(["--backends", &backend.address.to_string()]);
+    // Huge pages hide what is used of them.
+    let balancer = Balancer::started(command.env("MIMALLOC_ALLOW_THP", "0"));
+    // What the first one makes, others use.
+    served(&mut balancer.connect());
+    balancer.settle();
+    let before = balancer.resident_bytes();
+    let mut clients = open(&balancer, SESSIONS);
+    clients.iter_mut().for_each(served);
+    balancer.settle();
+    let grown = balancer.resident_bytes().saturating_sub(before);
+    assert!(grown < SESSIONS as u64 * 1024, "{grown} bytes more for {SESSIONS} idle sessions");
+    assert_eq!(balancer.pipes().iter().sum::<u64>(), 0);
+    // Each took a buffer once; if one of them held it, eight could do this and no more.
+    clients.iter_mut().rev().for_each(served);
 }
 
 #[test]

@@ -78,8 +78,7 @@ pub struct Bulk {
 
 impl Bulk {
     /// What was measured to be worth a pipe.
-    pub const MEASURED: Self =
-        Self { large_receive: 8 * 1024, after: 32 * 1024, little: 8 * 1024 };
+    pub const MEASURED: Self = Self { large_receive: 8 * 1024, after: 32 * 1024, little: 8 * 1024 };
 }
 
 /// Why a direction changed its path.

@@ -42,6 +42,8 @@ counters! {
     handed_over,
     /// Connections that other shards accepted.
     taken_over,
+    /// Connections that came when the last room had just been taken.
+    waited_for_room,
     /// Connects started.
     connects,
     /// Connects that failed and could be tried elsewhere, or not.

@@ -39,6 +39,8 @@ pub struct Shard<D: Driver> {
     sessions: Slots<Entry<D::Socket>>,
     pipes: Pipes<D::Pipe>,
     timers: Timers,
+    /// Clients that came, here or from another shard, when the last room had just been taken.
+    outside: VecDeque<D::Socket>,
     /// Sessions that wait for a descriptor to connect with; nobody is accepted meanwhile.
     deferred: usize,
     /// Directions that found no buffer, first come, first served.
@@ -113,6 +115,7 @@ impl<D: Driver> Shard<D> {
             pipes: Pipes::new(max_pipes),
             sessions: Slots::with_capacity(table),
             timers: Timers::with_capacity(table),
+            outside: VecDeque::new(),
             deferred: 0,
             starved: VecDeque::new(),
             accepts: 0,

@@ -1,9 +1,14 @@
 //! What the black-box tests share: the running balancer, its observation through /proc, and bytes
-//! that show it when one is lost. Scripted backends are in [`backend`].
+//! that show it when one is lost. Scripted backends are in [`backend`], what the balancer says when it
+//! ends in [`report`], a look at its descriptors in [`look`], and other users in [`user`].
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod backend;
+pub(crate) mod look;
+pub(crate) mod puppet;
+pub(crate) mod report;
+pub(crate) mod user;
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -48,7 +53,7 @@ impl Balancer {
     /// By a command of one's own, which must end in the balancer's options, and in the balancer under
     /// the same process id.
     pub(crate) fn started(command: &mut Command) -> Self {
-        let mut running = Running::new(with_engine(command));
+        let mut running = Running::new(with_extra_arguments(command));
         let mut settings: Vec<String> = Vec::new();
         loop {
             match running.next_line() {
@@ -190,6 +195,26 @@ impl Balancer {
     }
 }
 
+/// Adds [`extra_arguments`] to those that do not say themselves what these are about.
+fn with_extra_arguments(command: &mut Command) -> &mut Command {
+    for (name, value) in extra_arguments() {
+        if command.get_args().all(|argument| argument != *name) {
+            command.args([name, value]);
+        }
+    }
+    command
+}
+
+/// What every balancer of this test program is started with. A program that has other files as its
+/// modules repeats their tests with it.
+fn extra_arguments() -> &'static [(&'static str, &'static str)] {
+    match module_path!().split("::").next() {
+        Some("always") => &[("--engine", "uring"), ("--splice", "always")],
+        Some("epoll") => &[("--engine", "epoll")],
+        _ => &[("--engine", "uring")],
+    }
+}
+
 /// A process, its output as lines, killed when it is dropped.
 struct Running {
     child: Child,
@@ -275,15 +300,7 @@ pub(crate) struct Ended {
 
 /// Runs the program until it ends by itself.
 pub(crate) fn run(options: &[&str]) -> Ended {
-    run_command(with_engine(Command::new(EVENKEEL).args(options)))
-}
-
-/// Says which engine is meant, unless the test does.
-fn with_engine(command: &mut Command) -> &mut Command {
-    if command.get_args().any(|argument| argument == "--engine") {
-        return command;
-    }
-    command.args(["--engine", engine()])
+    run_command(with_extra_arguments(Command::new(EVENKEEL).args(options)))
 }
 
 /// The engine under test. `tests/epoll.rs` runs the other files once more as its modules, and there
@@ -323,6 +340,16 @@ pub(crate) fn patient(stream: TcpStream) -> TcpStream {
     stream.set_write_timeout(Some(WATCHDOG)).expect("not zero");
     stream.set_nodelay(true).expect("a TCP socket");
     stream
+}
+
+/// A client whose kernel holds only a few bytes that it has not read.
+pub(crate) fn with_little_room(address: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    // Before it connects: the window that it offers then follows from it.
+    socket.set_recv_buffer_size(4096).expect("any size will do");
+    socket.connect(&address.into()).expect("the balancer listens");
+    patient(socket.into())
 }
 
 /// Ends a connection so that the peer sees a reset.

@@ -6,7 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Instant;
 
 use support::{answer, assert_same_bytes, pattern, ring, tcp_pair};
@@ -158,6 +158,43 @@ fn a_drain_to_a_slow_reader_is_partial_and_then_not_now() {
     drop(to);
     writing.join().unwrap().unwrap();
     assert_same_bytes(&reading.join().unwrap().unwrap(), &sent);
+}
+
+#[test]
+fn the_last_bytes_of_a_drain_are_sent_at_once_although_they_fill_no_segment() {
+    let ((from, mut writer), (to, reader)) = (tcp_pair(), tcp_pair());
+    uring::set_nodelay(&to).unwrap();
+    let mut pipe = Pipe::new(PIPE_BYTES).unwrap();
+    // Less than a segment, a segment and a bit, and what several calls make of a page and a bit.
+    for bytes in [1, 100, 4097, mss(&to) + 1, mss(&to) + 1000] {
+        writer.write_all(&pattern(5, bytes)).unwrap();
+        let mut moved = 0;
+        while moved < bytes {
+            if let Spliced::Moved(filled) = pipe.fill(&from, PIPE_BYTES).unwrap() {
+                moved += filled as usize;
+                assert_eq!(pipe.drain(&to), Ok(Spliced::Moved(filled)));
+            }
+        }
+        // The reader has room for all of it, so what is not sent is held back.
+        assert_eq!(unsent(&to), 0, "of {bytes} bytes");
+        (&reader).read_exact(&mut vec![0; bytes]).unwrap();
+    }
+}
+
+/// The kernel's maximum segment size, as bytes of payload.
+fn mss(socket: &OwnedFd) -> usize {
+    socket2::SockRef::from(socket).tcp_mss().unwrap() as usize
+}
+
+/// Bytes that the kernel has taken and not sent (SIOCOUTQNSD, include/uapi/linux/sockios.h).
+fn unsent(socket: &OwnedFd) -> i32 {
+    const SIOCOUTQNSD: libc::Ioctl = 0x894b;
+    let mut bytes = -1;
+    // SAFETY: `socket` is borrowed, so it is open for the whole call; the kernel writes one int to
+    // `bytes` (tcp_ioctl, net/ipv4/tcp.c) and keeps no pointer to it.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCOUTQNSD, &raw mut bytes) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+    bytes
 }
 
 #[test]

@@ -21,6 +21,7 @@ impl<D: Driver> Shard<D> {
             Accepting::PausedUntil(moment) if self.now < moment => return,
             Accepting::PausedUntil(_) | Accepting::Yes => self.accepting = Accepting::Yes,
         }
+        self.let_in();
         // An accept would take the descriptor that a waiting session needs to connect with.
         if self.deferred > 0 {
             return;
@@ -32,6 +33,20 @@ impl<D: Driver> Shard<D> {
             self.accepts |= 1 << free;
             self.driver.accept(Owner::slot(free));
         }
+    }
+
+    /// Who had to wait outside comes first.
+    fn let_in(&mut self) {
+        while self.has_room()
+            && self.deferred == 0
+            && let Some(client) = self.outside.pop_front()
+        {
+            self.open(client);
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.sessions.len() < self.max_sessions
     }
 
     pub(super) fn on_accept(&mut self, accept: u32, outcome: Outcome<D::Socket>) {
@@ -75,11 +90,21 @@ impl<D: Driver> Shard<D> {
     }
 
     fn open_somewhere(&mut self, client: D::Socket) {
-        let Some(shard) = self.elsewhere() else { return self.open(client) };
+        let Some(shard) = self.elsewhere() else { return self.open_or_wait(client) };
         match self.driver.hand_over(client, shard) {
             Ok(()) => self.counters().handed_over.add(1),
-            Err(client) => self.open(client),
+            Err(client) => self.open_or_wait(client),
         }
+    }
+
+    /// Accepts are asked for, and connections handed over, by the room that there is then; when they
+    /// are answered and come, they may be more than fit.
+    fn open_or_wait(&mut self, client: D::Socket) {
+        if self.has_room() && self.outside.is_empty() {
+            return self.open(client);
+        }
+        self.counters().waited_for_room.add(1);
+        self.outside.push_back(client);
     }
 
     /// The shard that should take the connection that was just accepted, if it is another one.
@@ -101,7 +126,7 @@ impl<D: Driver> Shard<D> {
             return self.driver.close(client, true);
         }
         self.counters().taken_over.add(1);
-        self.open(client);
+        self.open_or_wait(client);
     }
 
     fn open(&mut self, client: D::Socket) {

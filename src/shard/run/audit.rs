@@ -11,6 +11,8 @@ use super::{Driver, Entry, Moment, Owner, Shard};
 pub(in crate::shard) struct Audit {
     pub(in crate::shard) sessions: usize,
     pub(in crate::shard) accepts: usize,
+    /// Clients that wait until there is room.
+    pub(in crate::shard) outside: usize,
     pub(in crate::shard) timers: usize,
     /// Open ones, and of these the idle ones.
     pub(in crate::shard) pipes: (usize, usize),
@@ -25,6 +27,7 @@ impl<D: Driver> Shard<D> {
         Audit {
             sessions: self.sessions.len(),
             accepts: self.accepts.count_ones() as usize,
+            outside: self.outside.len(),
             timers: self.timers.len(),
             pipes: self.pipes.open_and_idle(),
             unguarded,

@@ -56,8 +56,17 @@ impl<D: Driver> Shard<D> {
         if self.shared.is_stopping() {
             self.accepting = Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: 0 };
             self.cancel_accepts();
+            self.send_away();
         }
         Turn::Again
+    }
+
+    /// Who is still outside when the program ends.
+    fn send_away(&mut self) {
+        for client in std::mem::take(&mut self.outside) {
+            self.counters().count_end(EndReason::Cut);
+            self.driver.close(client, true);
+        }
     }
 
     fn cancel_accepts(&mut self) {
