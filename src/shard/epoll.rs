@@ -55,6 +55,8 @@ pub struct EpollDriver {
     answers: VecDeque<Completion<Socket>>,
     /// Answers told since the last look at epoll.
     told: usize,
+    /// Whether the last look met a wake-up, which is no answer and ends a wait nevertheless.
+    woken: bool,
     counters: EpollCounters,
     busy_poll: BusyPoll,
 }
@@ -97,6 +99,7 @@ impl EpollDriver {
             events: vec![EpollEvent::empty(); BATCH],
             answers: VecDeque::with_capacity(2 * BATCH),
             told: 0,
+            woken: false,
             counters: EpollCounters::default(),
             busy_poll: BusyPoll::new(config.busy_poll),
         };
@@ -107,7 +110,7 @@ impl EpollDriver {
     /// Waits for events, or only looks, and answers what they make possible.
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.counters.waits += 1;
-        self.told = 0;
+        (self.told, self.woken) = (0, false);
         let count = match self.poller.wait(&mut self.events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
@@ -120,14 +123,15 @@ impl EpollDriver {
         Ok(())
     }
 
-    /// Looks again and again for `time`, without sleeping; whether there is something to tell.
+    /// Looks again and again for `time`, without sleeping; whether something came.
     fn spin(&mut self, time: Duration) -> io::Result<bool> {
         let started_ns = uring::monotonic_ns();
         loop {
             self.look(Some(Duration::ZERO))?;
             let looked = Duration::from_nanos(uring::monotonic_ns() - started_ns);
-            if !self.answers.is_empty() || looked >= time {
-                return Ok(!self.answers.is_empty());
+            let came = self.woken || !self.answers.is_empty();
+            if came || looked >= time {
+                return Ok(came);
             }
         }
     }
@@ -145,6 +149,7 @@ impl EpollDriver {
     /// A wake-up: the shard looks itself whether it shall stop; here are its letters.
     fn on_wake(&mut self) {
         self.wake.clear();
+        self.woken = true;
         while let Some(fd) = self.post.receive(self.shard) {
             let socket = Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd))));
             let outcome = Outcome::HandedOver(socket);

@@ -511,6 +511,20 @@ fn a_wake_ends_a_wait_and_is_no_answer() {
 }
 
 #[test]
+fn a_wake_ends_a_wait_also_while_that_does_not_sleep() {
+    let mut rig = Rig::looking_before_it_sleeps(Duration::from_millis(100));
+    let started = Instant::now();
+    let waker = rig.waker.clone();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        waker.wake();
+    });
+    rig.driver.wait(Some(WATCHDOG), &mut Vec::with_capacity(BATCH)).expect("epoll works");
+    assert!(started.elapsed() < WATCHDOG);
+    thread.join().expect("it only wakes");
+}
+
+#[test]
 fn a_wait_lasts_as_long_as_it_shall_also_for_less_than_a_millisecond() {
     let mut rig = Rig::new();
     let mut out = Vec::with_capacity(BATCH);
@@ -602,8 +616,17 @@ impl Rig {
         first
     }
 
+    fn looking_before_it_sleeps(time: Duration) -> Self {
+        let [first, _] = Self::two_that(Some(time));
+        first
+    }
+
     /// Two that can hand connections to each other.
     fn two() -> [Self; 2] {
+        Self::two_that(None)
+    }
+
+    fn two_that(busy_poll: Option<Duration>) -> [Self; 2] {
         let wakes = [(); 2].map(|()| uring::wake_pair().expect("descriptors"));
         let post = Arc::new(Post::new(wakes.each_ref().map(|(waker, _)| waker.clone())));
         let mut shard = 0..;
@@ -617,8 +640,7 @@ impl Rig {
             let (listener, post) = (listener.into(), Arc::clone(&post));
             let shard = shard.next().expect("it does not end");
             let wiring = Wiring { listener, wake, post, shard };
-            let config =
-                EpollConfig { buffers: BUFFERS, buffer_bytes: BUFFER_BYTES, busy_poll: None };
+            let config = EpollConfig { buffers: BUFFERS, buffer_bytes: BUFFER_BYTES, busy_poll };
             let driver = EpollDriver::new(&config, wiring).expect("descriptors");
             Self { driver, address, waker }
         })
