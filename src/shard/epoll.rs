@@ -55,6 +55,8 @@ pub struct EpollDriver {
     answers: VecDeque<Completion<Socket>>,
     /// Answers told since the last look at epoll.
     told: usize,
+    /// Whether the last wait did without one.
+    looked_away: bool,
     /// Whether the last look met a wake-up, which is no answer and ends a wait nevertheless.
     woken: bool,
     counters: EpollCounters,
@@ -99,6 +101,7 @@ impl EpollDriver {
             events: vec![EpollEvent::empty(); BATCH],
             answers: VecDeque::with_capacity(2 * BATCH),
             told: 0,
+            looked_away: false,
             woken: false,
             counters: EpollCounters::default(),
             busy_poll: BusyPoll::new(config.busy_poll),
@@ -110,7 +113,7 @@ impl EpollDriver {
     /// Waits for events, or only looks, and answers what they make possible.
     fn look(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.counters.waits += 1;
-        (self.told, self.woken) = (0, false);
+        (self.told, self.looked_away, self.woken) = (0, false, false);
         let count = match self.poller.wait(&mut self.events, timeout) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
@@ -350,8 +353,11 @@ impl Driver for EpollDriver {
             let waited = busy_poll.wait(self, timeout, Self::spin, Self::look);
             self.busy_poll = busy_poll;
             waited?;
-        } else if self.told >= LOOK_AFTER {
+        } else if self.looked_away && self.told >= LOOK_AFTER {
             self.look(Some(Duration::ZERO))?;
+        } else {
+            // What was received has been sent meanwhile: hearing of that first gives its buffers back.
+            self.looked_away = true;
         }
         let count = self.answers.len().min(out.capacity() - out.len());
         out.extend(self.answers.drain(..count));
