@@ -272,11 +272,13 @@ impl Driver for EpollDriver {
     }
 
     fn fill(&mut self, pipe: &mut Pipe, source: &mut Socket) -> Result<Spliced, Errno> {
-        self.sockets.find(source.0).expect(OPEN).fill(pipe)
+        pipe.fill(self.conn(source).fd(), pipe.capacity())
     }
 
     fn drain(&mut self, pipe: &mut Pipe, destination: &mut Socket) -> Result<Spliced, Errno> {
-        self.sockets.find(destination.0).expect(OPEN).drain(pipe)
+        let conn = &mut self.sockets.find(destination.0).expect(OPEN).conn;
+        conn.note_send();
+        pipe.drain(conn.fd())
     }
 
     fn held(&self, pipe: &Pipe) -> u32 {

@@ -5,8 +5,11 @@
 //! the next change, so none is missed; a short receive proves nothing when the end, an error or an
 //! urgent byte follows, whose change was told with the bytes before it.
 
+use std::os::fd::AsFd as _;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::EpollFlags;
-use uring::{Errno, Op, Owner, Pipe, Poller, Spliced, Token};
+use uring::{Errno, Op, Owner, Poller, Token};
 
 use crate::core::relay::Held;
 use crate::shard::conn::Conn;
@@ -25,9 +28,8 @@ pub(super) struct Watched {
     writable: bool,
     /// The end, an error or an urgent byte was told.
     odd: bool,
-    /// Splicing found nothing to read. That is what it finds at an urgent byte too, so the next
-    /// receive looks for itself.
-    spliced_nothing: bool,
+    /// Nobody has looked yet whether there is something to read: the first receive does.
+    unseen: bool,
     input: Option<Input>,
     output: Option<Output>,
 }
@@ -65,7 +67,7 @@ impl Watched {
             readable: false,
             writable: true,
             odd: false,
-            spliced_nothing: false,
+            unseen: true,
             input: None,
             output: None,
         }
@@ -73,7 +75,7 @@ impl Watched {
 
     /// A connection that is being made.
     pub(super) fn connecting(conn: Conn) -> Self {
-        Self { writable: false, ..Self::connected(conn) }
+        Self { writable: false, unseen: false, ..Self::connected(conn) }
     }
 
     /// Believes an event.
@@ -93,11 +95,11 @@ impl Watched {
         debug_assert!(self.input.is_none(), "{:?} is in flight already", self.input);
         self.input = Some(input);
         let worth_it = match input {
-            // What was never watched may have anything to read.
-            Input::Recv(_) => {
-                self.readable || self.interest == Interest::Nothing || self.spliced_nothing
+            Input::Recv(_) => self.readable || self.unseen,
+            Input::Poll(_) => {
+                self.readable = self.readable && self.is_now(PollFlags::POLLIN);
+                self.readable
             }
-            Input::Poll(_) => self.readable,
         };
         if worth_it { self.try_input(buffers, counters) } else { None }
     }
@@ -120,7 +122,19 @@ impl Watched {
     ) -> Option<Completion<Socket>> {
         debug_assert!(self.output.is_none(), "{:?} is in flight already", self.output);
         self.output = Some(output);
+        if let Output::Poll(_) = output {
+            self.writable = self.writable && self.is_now(PollFlags::POLLOUT);
+        }
         self.resume_output(buffers, counters)
+    }
+
+    /// Asks the kernel. A poll does not go by what is believed. Splicing takes and gives without saying
+    /// whether it met the end; and when it moves nothing, that may also be for want of memory or for an
+    /// urgent byte, of which no change would be told. A poll that is answered wrongly makes the shard
+    /// think that there is nothing to splice.
+    fn is_now(&self, what: PollFlags) -> bool {
+        let mut asked = [PollFd::new(self.conn.fd().as_fd(), what)];
+        poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Tries the output that waits if that is worth it; its answer, unless it waits on.
@@ -192,7 +206,7 @@ impl Watched {
         counters: &mut EpollCounters,
     ) -> Option<Outcome<Socket>> {
         let Some(buffer) = buffers.take() else { return Some(Outcome::NoBuffer) };
-        self.spliced_nothing = false;
+        self.unseen = false;
         let space = buffers.space(buffer);
         let room = space.len();
         let received = uring::try_recv(self.conn.fd(), space);
@@ -248,27 +262,6 @@ impl Watched {
             }
             Err(errno) => Some(Outcome::Failed(errno)),
         }
-    }
-
-    /// Moves bytes into an empty pipe.
-    pub(super) fn fill(&mut self, pipe: &mut Pipe) -> Result<Spliced, Errno> {
-        let filled = pipe.fill(self.conn.fd(), pipe.capacity());
-        if let Ok(Spliced::NotNow) = filled {
-            self.spliced_nothing = true;
-            // Splicing stops at an urgent byte, of which nothing more is told.
-            self.readable = self.odd;
-        }
-        filled
-    }
-
-    /// Moves bytes out of a pipe that holds some.
-    pub(super) fn drain(&mut self, pipe: &mut Pipe) -> Result<Spliced, Errno> {
-        self.conn.note_send();
-        let drained = pipe.drain(self.conn.fd());
-        if let Ok(Spliced::NotNow) = drained {
-            self.writable = false;
-        }
-        drained
     }
 }
 

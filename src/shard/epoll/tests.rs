@@ -244,6 +244,13 @@ fn an_urgent_byte_and_what_follows_it_is_not_forgotten_after_a_short_receive() {
     }
     assert_eq!(got, b"before!after");
     rig.assert_silent();
+    // From then on a short receive is the last one again.
+    let vain = rig.driver.counters.recv_eagain;
+    write(&mut there, b"x");
+    received(rig.answer(), owner(1));
+    rig.driver.recv(&socket, false, owner(1));
+    rig.assert_silent();
+    assert_eq!(rig.driver.counters.recv_eagain, vain);
 }
 
 #[test]
@@ -362,6 +369,22 @@ fn what_was_spliced_away_is_waited_for_and_not_believed_again() {
     rig.driver.poll(&here, Readiness::Readable, owner(1));
     assert_ready(&rig.answer(), owner(1));
     assert_eq!(rig.driver.fill(&mut pipe, &mut here), Ok(Spliced::EndOfStream));
+}
+
+#[test]
+fn a_poll_after_everything_was_spliced_away_waits_although_nothing_has_met_the_end() {
+    let mut rig = Rig::new();
+    let (mut here, mut there) = rig.pair();
+    let mut pipe = rig.driver.make_pipe().expect("a pipe");
+    rig.driver.poll(&here, Readiness::Readable, owner(1));
+    rig.assert_silent();
+    write(&mut there, b"first");
+    assert_ready(&rig.answer(), owner(1));
+    assert_eq!(rig.driver.fill(&mut pipe, &mut here), Ok(Spliced::Moved(5)));
+    rig.driver.poll(&here, Readiness::Readable, owner(1));
+    rig.assert_silent();
+    write(&mut there, b"x");
+    assert_ready(&rig.answer(), owner(1));
 }
 
 #[test]
