@@ -287,7 +287,8 @@ fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {
             })
         }
         Engine::Epoll | Engine::EpollInstead(_) => {
-            DriverConfig::Epoll(EpollConfig { buffers, buffer_bytes, busy_poll })
+            let sessions = config.room_a_shard.max_sessions;
+            DriverConfig::Epoll(EpollConfig { sessions, buffers, buffer_bytes, busy_poll })
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Socket(Owner);
 /// The memory of a driver.
 #[derive(Clone, Copy, Debug)]
 pub struct EpollConfig {
+    /// Sessions that there may be, with two sockets each.
+    pub sessions: usize,
     /// Buffers at most; each takes memory from its first use on.
     pub buffers: u16,
     /// Bytes in each.
@@ -85,6 +87,7 @@ impl EpollDriver {
     /// `EMFILE`, `ENFILE`, `ENOMEM`, or `ENOSPC` beyond `fs.epoll.max_user_watches`.
     pub fn new(config: &EpollConfig, wiring: Wiring) -> io::Result<Self> {
         let Wiring { listener, wake, post, shard } = wiring;
+        let sessions = config.sessions.min(TABLE_SESSIONS_MAX);
         let poller = Poller::new()?;
         poller.add(&wake, EpollFlags::EPOLLIN, WAKE)?;
         let listener = Listener::new(listener, &poller, LISTENER)?;
@@ -95,8 +98,8 @@ impl EpollDriver {
             post,
             shard,
             spares: Spares::default(),
-            sockets: Slots::default(),
-            waiting: Waiting::default(),
+            sockets: Slots::with_capacity(2 * sessions),
+            waiting: Waiting::with_capacity(sessions),
             buffers: Buffers::new(config.buffers, config.buffer_bytes),
             events: vec![EpollEvent::empty(); BATCH],
             answers: VecDeque::with_capacity(2 * BATCH),
@@ -388,6 +391,10 @@ const OPEN: &str = "a socket is in the table until it is closed";
 const WAKE: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 const _: () = assert!(Owner::GENERATIONS as u64 <= LISTENER >> 32);
+
+/// The tables of so many sessions are laid out at the start, without touching the memory: as those of
+/// the shard.
+const TABLE_SESSIONS_MAX: usize = 1 << 16;
 
 /// Answers are told so often without a look at epoll. A look costs less than a tenth of an answer, so
 /// after 16 it is hardly seen, and a stream that always has more keeps others waiting for no longer

@@ -669,7 +669,8 @@ impl Rig {
             let (listener, post) = (listener.into(), Arc::clone(&post));
             let shard = shard.next().expect("it does not end");
             let wiring = Wiring { listener, wake, post, shard };
-            let config = EpollConfig { buffers: BUFFERS, buffer_bytes: BUFFER_BYTES, busy_poll };
+            let (buffers, buffer_bytes) = (BUFFERS, BUFFER_BYTES);
+            let config = EpollConfig { sessions: 1, buffers, buffer_bytes, busy_poll };
             let driver = EpollDriver::new(&config, wiring).expect("descriptors");
             Self { driver, address, waker }
         })
