@@ -44,6 +44,7 @@ fn a_mistake_on_the_command_line_is_one_line_and_exit_code_2() {
         ("--cpus x", "0,2-5"),
         ("--cpus 3-1", "3-1"),
         ("--cpus 0,", "--cpus"),
+        ("--engine steam", "steam"),
         ("--log-level LOUD", "LOUD"),
         ("--connect-timeout 3", "3s"),
         ("--connect-timeout 0s", "500ms"),
