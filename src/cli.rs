@@ -102,6 +102,9 @@ pub struct Serve {
     /// How long a session may be silent after one side has finished writing
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub half_closed_timeout: Duration,
+    /// How often the state of backends and shards is logged, at INFO [default: only at the end]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub report_interval: Option<Duration>,
     /// What is logged to standard error; DEBUG logs every connection, INFO the first few a second
     #[arg(long, value_enum, ignore_case = true, default_value = "INFO")]
     pub log_level: LogLevel,

@@ -50,6 +50,8 @@ pub struct Config {
     pub busy_poll: Option<Duration>,
     /// Descriptors that the process may have.
     pub nofile: NofileLimit,
+    /// How often the state is logged.
+    pub report_interval: Option<Duration>,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Options that were given and have no effect.
@@ -188,6 +190,7 @@ impl Config {
             rules: Rules { deadlines, splice },
             busy_poll: serve.busy_poll,
             nofile,
+            report_interval: serve.report_interval,
             log_level: serve.log_level,
             not_yet: serve.not_yet.clone(),
         })

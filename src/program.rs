@@ -15,11 +15,8 @@ use crate::balancer::{Balancer, StartError, Stopper};
 use crate::cli::{Cli, Command, Serve};
 use crate::config::{BUFFER_BYTES, Config, ConfigError};
 use crate::core::relay::Splice;
-use crate::core::session::EndReason;
 use crate::logging::Logging;
-use crate::shard::counters::Counters;
-use crate::shard::driver::Counts;
-use crate::shard::shared::Shared;
+use crate::report;
 
 /// Why the program ends with exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +90,13 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     print_settings(&config, &balancer)?;
     warn_of_fast_open(config.listen_options);
     let shared = balancer.shared().clone();
+    if let Some(interval) = config.report_interval {
+        let engine = balancer.engine().to_string();
+        report::regularly(interval, engine, config.cpus.clone(), shared.clone())?;
+    }
     stop_on_signal(signals, balancer.stopper())?;
     let drivers = balancer.join().map_err(ProgramError::Shard)?;
-    report(&config, &shared, &drivers, &logging);
+    report::at_the_end(&config, &shared, &drivers, &logging);
     Ok(())
 }
 
@@ -215,56 +216,6 @@ fn describe_backend(backend: &crate::config::BackendConfig) -> String {
         [address] if *address == backend.name => backend.name.clone(),
         _ => format!("{} ({})", backend.name, addresses.join(" ")),
     }
-}
-
-/// What was done, and every surprise, when the program ends.
-fn report(config: &Config, shared: &Shared, drivers: &[Counts], logging: &Logging) {
-    let mut ended = Vec::new();
-    for reason in EndReason::ALL {
-        let count: u64 = shared.counters.iter().map(|one| one.ended[reason as usize].value()).sum();
-        if count > 0 {
-            ended.push(format!("{} {count}", reason.label()));
-        }
-    }
-    info!(
-        "sessions ended: {}",
-        if ended.is_empty() { "none".to_owned() } else { ended.join(", ") }
-    );
-    for backend in &shared.backends {
-        let (connected, failed) = backend.connected_and_failed();
-        info!("backend {}: {connected} connected, {failed} failed", backend.name);
-    }
-    for (index, (cpu, counters)) in config.cpus.iter().zip(&shared.counters).enumerate() {
-        info!("shard {index} (CPU {cpu}): {}", describe_shard(counters));
-    }
-    let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
-    let mut counts = sums(&shards);
-    counts.extend(sums(drivers));
-    counts.push(("log_dropped", logging.dropped_lines() as u64));
-    let counts = counts.into_iter().filter(|&(_, count)| count > 0);
-    let counts = counts.map(|(name, count)| format!("{name}={count}"));
-    info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
-}
-
-/// The counters of several shards, which all have the same names.
-fn sums(lists: &[Counts]) -> Counts {
-    let mut sums = lists.first().cloned().unwrap_or_default();
-    for list in lists.iter().skip(1) {
-        sums.iter_mut().zip(list).for_each(|(sum, one)| sum.1 += one.1);
-    }
-    sums
-}
-
-/// How a shard's share of the sessions came about.
-fn describe_shard(counters: &Counters) -> String {
-    let Counters { accepted, handed_over, taken_over, ended, .. } = counters;
-    let [accepted, handed_over, taken_over] =
-        [accepted, handed_over, taken_over].map(|one| one.value());
-    let served: u64 = ended.iter().map(|one| one.value()).sum();
-    format!(
-        "accepted={accepted} handed_over={handed_over} taken_over={taken_over} \
-         sessions served={served}"
-    )
 }
 
 /// `TFO_SERVER_ENABLE` (include/net/tcp.h, Linux).

@@ -145,3 +145,17 @@ fn served(client: &mut TcpStream) {
 fn served_by_shard(report: &Report) -> Vec<u64> {
     report.shards.iter().map(|share| share.served).collect()
 }
+
+#[test]
+fn the_state_is_told_while_it_runs_if_that_is_asked_for() {
+    let puppets = Puppets::new();
+    let balancer = puppets.behind("--shards 2 --report-interval 50ms");
+    let sessions: Vec<Session> = (0..4).map(|_| puppets.session(&balancer)).collect();
+    support::eventually(
+        || balancer.log().contains("shard 1 (CPU ") && balancer.log().contains("sessions now=2"),
+        || format!("not told: {}", balancer.log()),
+    );
+    assert!(balancer.log().contains(": 4 connections, "), "{}", balancer.log());
+    assert!(balancer.log().contains(&format!("engine {}", support::engine())));
+    drop(sessions);
+}

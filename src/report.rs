@@ -1,0 +1,96 @@
+//! What the log says of the whole: regularly, if that is asked for, and at the end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::config::Config;
+use crate::core::session::EndReason;
+use crate::logging::Logging;
+use crate::shard::counters::Counters;
+use crate::shard::driver::Counts;
+use crate::shard::shared::Shared;
+
+/// Logs the present state every `interval`, on a thread of its own that ends with the program.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(crate) fn regularly(
+    interval: Duration,
+    engine: String,
+    cpus: Vec<usize>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    let tell = move || loop {
+        std::thread::sleep(interval);
+        info!("engine {engine}");
+        tell_backends(&shared);
+        tell_shards(&cpus, &shared);
+    };
+    std::thread::Builder::new().name("report".to_owned()).spawn(tell).map(drop)
+}
+
+/// What was done, and every surprise, when the program ends.
+pub(crate) fn at_the_end(config: &Config, shared: &Shared, drivers: &[Counts], logging: &Logging) {
+    let mut ended = Vec::new();
+    for reason in EndReason::ALL {
+        let count: u64 = shared.counters.iter().map(|one| one.ended[reason as usize].value()).sum();
+        if count > 0 {
+            ended.push(format!("{} {count}", reason.label()));
+        }
+    }
+    info!(
+        "sessions ended: {}",
+        if ended.is_empty() { "none".to_owned() } else { ended.join(", ") }
+    );
+    tell_backends(shared);
+    tell_shards(&config.cpus, shared);
+    let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
+    let mut counts = sums(&shards);
+    counts.extend(sums(drivers));
+    counts.push(("log_dropped", logging.dropped_lines() as u64));
+    let counts = counts.into_iter().filter(|&(_, count)| count > 0);
+    let counts = counts.map(|(name, count)| format!("{name}={count}"));
+    info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
+}
+
+fn tell_backends(shared: &Shared) {
+    for backend in &shared.backends {
+        let (connected, failed) = backend.connected_and_failed();
+        let active = backend.active();
+        info!(
+            "backend {}: {active} connections, {connected} connected, {failed} failed",
+            backend.name
+        );
+    }
+}
+
+fn tell_shards(cpus: &[usize], shared: &Shared) {
+    for (index, (cpu, counters)) in cpus.iter().zip(&shared.counters).enumerate() {
+        info!("shard {index} (CPU {cpu}): {}", describe_shard(counters));
+    }
+}
+
+/// The counters of several shards, which all have the same names.
+fn sums(lists: &[Counts]) -> Counts {
+    let mut sums = lists.first().cloned().unwrap_or_default();
+    for list in lists.iter().skip(1) {
+        sums.iter_mut().zip(list).for_each(|(sum, one)| sum.1 += one.1);
+    }
+    sums
+}
+
+/// How a shard's share of the sessions came about.
+fn describe_shard(counters: &Counters) -> String {
+    let Counters { sessions, accepted, handed_over, taken_over, ended, .. } = counters;
+    let [accepted, handed_over, taken_over] =
+        [accepted, handed_over, taken_over].map(|one| one.value());
+    let served: u64 = ended.iter().map(|one| one.value()).sum();
+    let now = sessions.value();
+    format!(
+        "sessions now={now} accepted={accepted} handed_over={handed_over} taken_over={taken_over} \
+         sessions served={served}"
+    )
+}
