@@ -15,6 +15,7 @@ use crate::core::session::{Deadlines, Rules};
 use crate::shard::Room;
 
 mod cpus;
+pub mod plan;
 
 pub use cpus::CpuProblem;
 use cpus::HostCpus;

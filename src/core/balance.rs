@@ -14,8 +14,16 @@ pub enum Algorithm {
     RoundRobin,
     /// The fewest connections at this moment; ties in turn.
     LeastConnections,
-    /// Any, with equal probability.
+    /// Any, with a probability by weight.
     Random,
+    /// The less busy of two random ones.
+    P2c,
+    /// By the client's address, each backend's score hashed with it (rendezvous).
+    SourceHash,
+    /// By the client's address, in a table of 65537 places.
+    Maglev,
+    /// The first in the list that has room.
+    First,
 }
 
 impl fmt::Display for Algorithm {
@@ -25,6 +33,10 @@ impl fmt::Display for Algorithm {
             Self::RoundRobin => "round-robin",
             Self::LeastConnections => "least-connections",
             Self::Random => "random",
+            Self::P2c => "p2c",
+            Self::SourceHash => "source-hash",
+            Self::Maglev => "maglev",
+            Self::First => "first",
         })
     }
 }
@@ -99,7 +111,7 @@ pub fn pick(
     let backend = match by {
         Algorithm::Random => random(pool, tried, rng),
         Algorithm::LeastConnections => least_connections(pool, tried),
-        Algorithm::RoundRobin | Algorithm::Auto => in_turn(pool, tried).next(),
+        _ => in_turn(pool, tried).next(),
     }?;
     Some(Pick { backend, by })
 }

@@ -4,6 +4,7 @@
 //! [`uring`], [`epoll`] and `sim` are drivers; [`shared`] is the little that shards have in common.
 
 mod busy_poll;
+pub mod condition;
 pub mod conn;
 pub mod counters;
 pub mod driver;
