@@ -52,6 +52,7 @@ struct Plan {
     index: usize,
     cpu: usize,
     wiring: Wiring,
+    listener: OwnedFd,
     driver: DriverConfig,
     room: Room,
     shared: Arc<Shared>,
@@ -93,9 +94,9 @@ impl Balancer {
         let post = Arc::new(Post::new(wakers.iter().cloned()));
         balancer.wakers = wakers;
         for (shard, (listener, wake)) in listeners.into_iter().zip(wakes).enumerate() {
-            let wiring = Wiring { listener, wake, post: Arc::clone(&post), shard };
+            let wiring = Wiring { wake, post: Arc::clone(&post), shard };
             // On failure the shards that run already stop: `balancer` is dropped.
-            balancer.start_shard(config, wiring, ended_tx.clone())?;
+            balancer.start_shard(config, wiring, listener, ended_tx.clone())?;
         }
         Ok(balancer)
     }
@@ -104,6 +105,7 @@ impl Balancer {
         &mut self,
         config: &Config,
         wiring: Wiring,
+        listener: OwnedFd,
         ended: Sender<Ended>,
     ) -> Result<(), StartError> {
         let index = wiring.shard;
@@ -111,6 +113,7 @@ impl Balancer {
             index,
             cpu: config.cpus[index],
             wiring,
+            listener,
             driver: driver_config(&self.engine, config),
             room: config.room_a_shard,
             shared: Arc::clone(&self.shared),
@@ -220,8 +223,8 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
     if let Err(error) = uring::pin_to(plan.cpu) {
         tracing::warn!(cpu = plan.cpu, %error, "shard {} is not pinned", plan.index);
     }
-    let Plan { index, driver, wiring, room, shared, .. } = plan;
-    let seat = Seat { index, room, shared, ready };
+    let Plan { index, driver, wiring, listener, room, shared, .. } = plan;
+    let seat = Seat { index, room, shared, listener, ready };
     report.outcome = match driver {
         DriverConfig::Uring(config) => {
             let driver = UringDriver::new(&config, wiring);
@@ -238,13 +241,18 @@ struct Seat<'a> {
     index: usize,
     room: Room,
     shared: Arc<Shared>,
+    listener: OwnedFd,
     ready: &'a Sender<Result<(), StartError>>,
 }
 
 impl Seat<'_> {
     /// The whole life of a shard, compiled for each driver.
-    fn run<D: Driver>(self, driver: Result<D, StartError>) -> Ended {
-        let driver = match driver {
+    fn run<D: Driver<Listener = OwnedFd>>(self, driver: Result<D, StartError>) -> Ended {
+        let listening = driver.and_then(|mut driver| {
+            driver.listen(self.listener)?;
+            Ok(driver)
+        });
+        let driver = match listening {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = self.ready.send(Err(error));

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use uring::{
-    BufferId, Completion, Config, Errno, Op, Outcome, Owner, Readiness, Ring, SetupError, Token,
+    BufferId, Completion, Config, ConnectOptions, Errno, Op, Outcome, Owner, Readiness, Ring,
+    SetupError, Token,
 };
 
 /// Why there is no connection.
@@ -144,9 +145,10 @@ impl Operations {
     }
 
     fn connect(&mut self, address: &SocketAddr, timeout: Duration) -> io::Result<OwnedFd> {
-        let socket = uring::stream_socket(address)?;
+        let address = (*address).into();
+        let socket = uring::stream_socket(&address, &ConnectOptions::default())?;
         let deadline = Instant::now() + timeout;
-        self.ring.connect(&socket, address, OWNER);
+        self.ring.connect(&socket, &address, OWNER);
         let outcome = loop {
             if let Some(outcome) = self.take(Op::Connect) {
                 break outcome;

@@ -1,9 +1,9 @@
 //! What the drivers of real sockets do alike: Nagle's algorithm, and descriptors for hard times.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use uring::Errno;
+use socket2::SockAddr;
+use uring::{ConnectOptions, Errno};
 
 /// A connection and whether Nagle's algorithm is off on it.
 #[derive(Debug)]
@@ -28,9 +28,10 @@ impl Conn {
         Self { fd, nodelay: Nodelay::On }
     }
 
-    /// What this shard connects.
-    pub(super) fn connecting(fd: OwnedFd) -> Self {
-        Self { fd, nodelay: Nodelay::OffNothingSent }
+    /// What this shard connects to `address`. Unix sockets never delay.
+    pub(super) fn connecting(fd: OwnedFd, address: &SockAddr) -> Self {
+        let nodelay = if address.is_unix() { Nodelay::On } else { Nodelay::OffNothingSent };
+        Self { fd, nodelay }
     }
 
     pub(super) fn fd(&self) -> &OwnedFd {
@@ -73,8 +74,12 @@ impl Spares {
     }
 
     /// A socket to connect to `address` with; in need it takes the place of a spare descriptor.
-    pub(super) fn stream_socket(&mut self, address: &SocketAddr) -> Result<OwnedFd, Errno> {
-        let errno = match uring::stream_socket(address) {
+    pub(super) fn stream_socket(
+        &mut self,
+        address: &SockAddr,
+        options: &ConnectOptions,
+    ) -> Result<OwnedFd, Errno> {
+        let errno = match uring::stream_socket(address, options) {
             Ok(socket) => return Ok(socket),
             Err(error) => uring::errno(&error),
         };
@@ -82,7 +87,7 @@ impl Spares {
         match self.fds.pop() {
             Some(spare) if errno == Errno::EMFILE => {
                 drop(spare);
-                uring::stream_socket(address).map_err(|error| uring::errno(&error))
+                uring::stream_socket(address, options).map_err(|error| uring::errno(&error))
             }
             spare => {
                 self.fds.extend(spare);

@@ -1,18 +1,18 @@
 //! What a shard needs of the operating system: operations that are asked for now and answered
 //! later, by completions.
 //!
-//! A driver owns one listener and the buffers. It starts an operation when it likes, at the latest
+//! A driver owns the listeners it was given and the buffers. It starts an operation when it likes, at the latest
 //! in [`Driver::wait`], and answers each exactly once, there, with the owner that came with it;
 //! a cancelled operation too, either with what it did or with `ECANCELED`. So a ring fits, and so
 //! does a poller that tries a call and waits when it would block.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uring::{Errno, Op, Owner, Spliced, Token, WakeSource};
+use socket2::SockAddr;
+use uring::{ConnectOptions, Errno, Op, Owner, Spliced, Token, WakeSource};
 
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
@@ -28,17 +28,32 @@ pub trait Driver {
     /// What bytes are spliced through.
     type Pipe;
 
+    /// Where connections come in.
+    type Listener;
+
     /// The present; it does not go back.
     fn now(&mut self) -> Moment;
 
-    /// Takes one connection from the listener; answered by [`Outcome::Accepted`].
-    fn accept(&mut self, owner: Owner);
+    /// Owns one more listener, and names it for as long as it does.
+    ///
+    /// # Errors
+    /// What the system says when it cannot be waited for.
+    fn listen(&mut self, listener: Self::Listener) -> io::Result<ListenerNumber>;
+
+    /// Takes one connection from a listener; answered by [`Outcome::Accepted`]. No two accepts that
+    /// are in flight have the same owner, whatever their listeners.
+    fn accept(&mut self, listener: ListenerNumber, owner: Owner);
 
     /// Connects a new socket to `address`; answered by [`Outcome::Done`].
     ///
     /// # Errors
     /// The errno when no socket is to be had; nothing is in flight then.
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Self::Socket, Errno>;
+    fn connect(
+        &mut self,
+        address: &SockAddr,
+        options: &ConnectOptions,
+        owner: Owner,
+    ) -> Result<Self::Socket, Errno>;
 
     /// Receives into a buffer of the driver's choice; answered by [`Outcome::Received`],
     /// [`Outcome::EndOfStream`] or [`Outcome::NoBuffer`]. `ready` says that bytes are probably
@@ -52,6 +67,26 @@ pub trait Driver {
     /// Waits until the socket is worth a look; answered by [`Outcome::Done`], at once if it is
     /// already.
     fn poll(&mut self, socket: &Self::Socket, what: Readiness, owner: Owner);
+
+    /// Looks at bytes that have come, at once, and leaves them there; 0 is the end of the stream. No
+    /// receive or poll may be in flight. A poll is answered at once as long as bytes are there: who
+    /// waits for more of them takes these first.
+    ///
+    /// # Errors
+    /// `EAGAIN` when none have come; the rest as recv(2), told once.
+    fn peek(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> Result<usize, Errno>;
+
+    /// Forgets up to so many bytes that were peeked; how many.
+    ///
+    /// # Errors
+    /// As [`Driver::peek`].
+    fn take(&mut self, socket: &mut Self::Socket, bytes: usize) -> Result<usize, Errno>;
+
+    /// Sends as much of `bytes` as there is room for, at once. No send may be in flight.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is none; the rest as send(2), told once.
+    fn send_now(&mut self, socket: &mut Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
 
     /// A pipe that is worth splicing through.
     ///
@@ -103,11 +138,18 @@ pub trait Driver {
     /// The connection, when that shard takes no more at the moment.
     fn hand_over(&mut self, socket: Self::Socket, shard: usize) -> Result<(), Self::Socket>;
 
-    /// Stops listening. Accepts must have been cancelled and answered.
-    fn stop_listening(&mut self);
+    /// Closes a listener, if it is open still; its number may then be another's. Its accepts must have
+    /// been cancelled and answered.
+    fn stop_listening(&mut self, listener: ListenerNumber);
 
-    /// Who is on the other side, if that can still be known.
+    /// Who is on the other side, if that can still be known; nobody with an address on a unix socket.
     fn peer_address(&self, socket: &Self::Socket) -> Option<SocketAddr>;
+
+    /// Which address of this host it has: for an accepted socket, what the client connected to.
+    fn local_address(&self, socket: &Self::Socket) -> Option<SocketAddr>;
+
+    /// What the client of a redirected connection wanted to connect to, if the system knows.
+    fn original_destination(&self, socket: &Self::Socket) -> Option<SocketAddr>;
 
     /// Starts what was asked for, then waits until something is answered, somebody wakes the
     /// shard, or `timeout` is over; appends completions to `out`, at most its free capacity.
@@ -125,6 +167,10 @@ pub trait Driver {
         Counts::new()
     }
 }
+
+/// Names a listener of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerNumber(pub u16);
 
 /// Names and values of counters.
 pub type Counts = Vec<(&'static str, u64)>;
@@ -184,8 +230,6 @@ pub fn direction(owner: Owner) -> Direction {
 /// What a driver of real sockets is connected to, besides the kernel.
 #[derive(Debug)]
 pub struct Wiring {
-    /// Where it accepts.
-    pub listener: OwnedFd,
     /// What wakes it.
     pub wake: WakeSource,
     /// Connections from and to other shards.

@@ -15,11 +15,13 @@ mod waiting;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use uring::{Errno, Op, Owner, Pipe, Poller, Slots, Spliced, Token, WakeSource};
+use socket2::SockAddr;
+use uring::{ConnectOptions, Errno, Op, Owner, Pipe, Poller, Slots, Spliced, Token, WakeSource};
 
 use crate::core::BufferId;
 use crate::core::moment::Moment;
@@ -33,7 +35,10 @@ use self::waiting::Waiting;
 
 use super::busy_poll::BusyPoll;
 use super::conn::{Conn, Spares};
-use super::driver::{BATCH, Completion, Counts, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
+use super::driver::{
+    BATCH, Completion, Counts, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness, Wiring,
+};
+use super::listeners::Listeners;
 use super::pipes::make_pipe;
 use super::post::Post;
 
@@ -41,7 +46,7 @@ use super::post::Post;
 #[derive(Debug)]
 pub struct EpollDriver {
     poller: Poller,
-    listener: Option<Listener>,
+    listeners: Listeners<Listener>,
     wake: WakeSource,
     post: Arc<Post>,
     /// Which mailbox is ours.
@@ -81,19 +86,18 @@ pub struct EpollConfig {
 }
 
 impl EpollDriver {
-    /// A driver that watches its listener and its wake-ups.
+    /// A driver that watches its wake-ups.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`, or `ENOSPC` beyond `fs.epoll.max_user_watches`.
     pub fn new(config: &EpollConfig, wiring: Wiring) -> io::Result<Self> {
-        let Wiring { listener, wake, post, shard } = wiring;
+        let Wiring { wake, post, shard } = wiring;
         let sessions = config.sessions.min(TABLE_SESSIONS_MAX);
         let poller = Poller::new()?;
         poller.add(&wake, EpollFlags::EPOLLIN, WAKE)?;
-        let listener = Listener::new(listener, &poller, LISTENER)?;
         let mut driver = Self {
             poller,
-            listener: Some(listener),
+            listeners: Listeners::default(),
             wake,
             post,
             shard,
@@ -145,10 +149,10 @@ impl EpollDriver {
     fn on_event(&mut self, data: u64, told: EpollFlags) {
         match data {
             WAKE => self.on_wake(),
-            LISTENER => self.on_client(|listener, poller, answer| {
-                listener.on_event(poller, LISTENER, answer);
-            }),
-            data => self.on_ready(place(data), told),
+            data => match number(data) {
+                Some(number) => self.on_client(number, Listener::on_event),
+                None => self.on_ready(place(data), told),
+            },
         }
     }
 
@@ -163,9 +167,13 @@ impl EpollDriver {
         }
     }
 
-    fn on_client(&mut self, take: impl FnOnce(&mut Listener, &Poller, &mut dyn FnMut(Accepted))) {
-        let Self { listener, poller, sockets, answers, counters, .. } = self;
-        let Some(listener) = listener else { return counters.stale_event += 1 };
+    fn on_client(
+        &mut self,
+        number: ListenerNumber,
+        take: fn(&mut Listener, &Poller, &mut dyn FnMut(Accepted)),
+    ) {
+        let Self { listeners, poller, sockets, answers, counters, .. } = self;
+        let Some(listener) = listeners.find(number) else { return counters.stale_event += 1 };
         take(listener, poller, &mut |Accepted { owner, result }| {
             let outcome = match result {
                 Ok(fd) => {
@@ -225,23 +233,32 @@ impl EpollDriver {
 impl Driver for EpollDriver {
     type Socket = Socket;
     type Pipe = Pipe;
+    type Listener = OwnedFd;
 
     fn now(&mut self) -> Moment {
         Moment::from_ns(uring::monotonic_ns())
     }
 
-    fn accept(&mut self, owner: Owner) {
-        let listener = self.listener.as_mut().expect("accepts end before listening does");
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerNumber> {
+        let number = self.listeners.next()?;
+        self.listeners.add(Listener::new(listener, &self.poller, listener_data(number))?)
+    }
+
+    fn accept(&mut self, number: ListenerNumber, owner: Owner) {
+        let listener = self.listeners.find(number).expect("accepts end before listening does");
         listener.want(owner);
         if listener.is_worth_a_try() {
-            self.on_client(|listener, poller, answer| {
-                listener.try_once(poller, LISTENER, answer);
-            });
+            self.on_client(number, Listener::try_once);
         }
     }
 
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Socket, Errno> {
-        let conn = Conn::connecting(self.spares.stream_socket(address)?);
+    fn connect(
+        &mut self,
+        address: &SockAddr,
+        options: &ConnectOptions,
+        owner: Owner,
+    ) -> Result<Socket, Errno> {
+        let conn = Conn::connecting(self.spares.stream_socket(address, options)?, address);
         let connected = uring::try_connect(conn.fd(), address);
         if connected == Err(Errno::EINPROGRESS) {
             let socket = Socket(self.sockets.insert(Watched::connecting(conn)));
@@ -270,6 +287,18 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn peek(&mut self, socket: &mut Socket, into: &mut [u8]) -> Result<usize, Errno> {
+        self.sockets.find(socket.0).expect(OPEN).peek(into)
+    }
+
+    fn take(&mut self, socket: &mut Socket, bytes: usize) -> Result<usize, Errno> {
+        self.sockets.find(socket.0).expect(OPEN).take(bytes)
+    }
+
+    fn send_now(&mut self, socket: &mut Socket, bytes: &[u8]) -> Result<usize, Errno> {
+        self.sockets.find(socket.0).expect(OPEN).send_now(bytes)
+    }
+
     fn make_pipe(&mut self) -> Result<Pipe, Errno> {
         make_pipe()
     }
@@ -294,7 +323,7 @@ impl Driver for EpollDriver {
 
     fn cancel(&mut self, target: Token) {
         let waited = if target.op == Op::Accept {
-            self.listener.as_mut().is_some_and(|listener| listener.cancel(target.owner))
+            self.listeners.iter_mut().any(|listener| listener.cancel(target.owner))
         } else {
             let place = self.waiting.place(target.owner);
             self.sockets.find(place).is_some_and(|watched| watched.cancel(target))
@@ -340,12 +369,22 @@ impl Driver for EpollDriver {
             .map_err(|fd| Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd)))))
     }
 
-    fn stop_listening(&mut self) {
-        self.listener = None;
+    fn stop_listening(&mut self, listener: ListenerNumber) {
+        if let Some(listener) = self.listeners.remove(listener) {
+            listener.close(&self.poller);
+        }
     }
 
     fn peer_address(&self, socket: &Socket) -> Option<SocketAddr> {
         uring::peer_address(self.conn(socket).fd())
+    }
+
+    fn local_address(&self, socket: &Socket) -> Option<SocketAddr> {
+        uring::local_address(self.conn(socket).fd()).ok()
+    }
+
+    fn original_destination(&self, socket: &Socket) -> Option<SocketAddr> {
+        uring::original_destination(self.conn(socket).fd())
     }
 
     fn wait(
@@ -385,12 +424,23 @@ fn place(data: u64) -> Owner {
     Owner { slot, generation, tag: 0 }
 }
 
+fn listener_data(number: ListenerNumber) -> u64 {
+    LISTENERS | u64::from(number.0)
+}
+
+/// Of the listener whose event it is, if it is one's.
+fn number(data: u64) -> Option<ListenerNumber> {
+    u16::try_from(data.checked_sub(LISTENERS)?).ok().map(ListenerNumber)
+}
+
 const OPEN: &str = "a socket is in the table until it is closed";
 
 /// Events that no socket can have: generations are shorter.
 const WAKE: u64 = u64::MAX;
-const LISTENER: u64 = u64::MAX - 1;
-const _: () = assert!(Owner::GENERATIONS as u64 <= LISTENER >> 32);
+/// The first of as many as there are numbers of listeners.
+const LISTENERS: u64 = (u32::MAX as u64) << 32;
+const _: () = assert!(Owner::GENERATIONS as u64 <= LISTENERS >> 32);
+const _: () = assert!(LISTENERS + (u16::MAX as u64) < WAKE);
 
 /// The tables of so many sessions are laid out at the start, without touching the memory: as those of
 /// the shard.

@@ -1,4 +1,4 @@
-//! A shard: one thread that owns a listener, a driver, a table of sessions and their timers.
+//! A shard: one thread that owns listeners, a driver, a table of sessions and their timers.
 //!
 //! Reading order: [`driver`] says what a shard needs of the operating system; [`run`] is the loop;
 //! [`uring`], [`epoll`] and `sim` are drivers; [`shared`] is the little that shards have in common.
@@ -9,6 +9,7 @@ pub mod conn;
 pub mod counters;
 pub mod driver;
 pub mod epoll;
+mod listeners;
 mod pipes;
 pub mod post;
 pub mod run;

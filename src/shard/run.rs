@@ -26,7 +26,9 @@ use crate::core::{BackendId, Direction, Side};
 use telling::PerSecond;
 
 use super::counters::Counters;
-use super::driver::{BATCH, Completion, Driver, Outcome, Readiness, direction, tag};
+use super::driver::{
+    BATCH, Completion, Driver, ListenerNumber, Outcome, Readiness, direction, tag,
+};
 use super::pipes::Pipes;
 use super::shared::Shared;
 
@@ -103,7 +105,7 @@ pub enum Turn {
 }
 
 impl<D: Driver> Shard<D> {
-    /// A shard without sessions. `index` tells which of the shared counters are its own.
+    /// A shard without sessions, whose driver has one listener. `index` tells which of the shared counters are its own.
     pub fn new(driver: D, shared: Arc<Shared>, index: usize, room: Room, seed: u64) -> Self {
         let Room { max_sessions, max_pipes } = room;
         let table = max_sessions.min(TABLE_SESSIONS_MAX);
@@ -351,6 +353,9 @@ impl<D: Driver> std::fmt::Debug for Shard<D> {
 }
 
 const ALIVE: &str = "a session is in the table until its last action";
+
+/// The one that the driver was given first.
+const LISTENER: ListenerNumber = ListenerNumber(0);
 
 /// Accepts in flight, so that a burst of connections is taken in few turns. With 64 most of those that
 /// are asked for again at a time find nobody, which costs 4 % of a connection

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockAddr;
 use uring::{
-    Completion as RingCompletion, Config, Errno, Op, Outcome as RingOutcome, Owner, Pipe,
-    Readiness as Hint, Ring, RingCounters, SetupError, Spliced, Token, WakeSource,
+    Completion as RingCompletion, Config, ConnectOptions, Errno, Op, Outcome as RingOutcome, Owner,
+    Pipe, Readiness as Hint, Ring, RingCounters, SetupError, Spliced, Token, WakeSource,
 };
 
 use crate::core::BufferId;
@@ -17,15 +18,18 @@ use crate::core::relay::Held;
 
 use super::busy_poll::BusyPoll;
 use super::conn::{Conn, Spares};
-use super::driver::{BATCH, Completion, Counts, Driver, HANDED_OVER, Outcome, Readiness, Wiring};
+use super::driver::{
+    BATCH, Completion, Counts, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness, Wiring,
+};
+use super::listeners::Listeners;
 use super::pipes::make_pipe;
 use super::post::Post;
 
-/// A ring, its listener, and the eventfd that wakes it.
+/// A ring, its listeners, and the eventfd that wakes it.
 #[derive(Debug)]
 pub struct UringDriver {
     ring: Ring,
-    listener: Option<OwnedFd>,
+    listeners: Listeners<OwnedFd>,
     wake: WakeSource,
     post: Arc<Post>,
     /// Which mailbox is ours.
@@ -41,12 +45,12 @@ impl UringDriver {
     /// # Errors
     /// A [`SetupError`] that names the cause and the cure.
     pub fn new(config: &Config, wiring: Wiring) -> Result<Self, SetupError> {
-        let Wiring { listener, wake, post, shard } = wiring;
+        let Wiring { wake, post, shard } = wiring;
         let mut ring = Ring::new(config)?;
         ring.poll_readable(&wake, WAKE);
         let mut driver = Self {
             ring,
-            listener: Some(listener),
+            listeners: Listeners::default(),
             wake,
             post,
             shard,
@@ -87,18 +91,27 @@ impl UringDriver {
 impl Driver for UringDriver {
     type Socket = Conn;
     type Pipe = Pipe;
+    type Listener = OwnedFd;
 
     fn now(&mut self) -> Moment {
         Moment::from_ns(uring::monotonic_ns())
     }
 
-    fn accept(&mut self, owner: Owner) {
-        let listener = self.listener.as_ref().expect("accepts end before listening does");
-        self.ring.accept(listener, owner);
+    fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerNumber> {
+        self.listeners.add(listener)
     }
 
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<Conn, Errno> {
-        let conn = Conn::connecting(self.spares.stream_socket(address)?);
+    fn accept(&mut self, listener: ListenerNumber, owner: Owner) {
+        self.ring.accept(self.listeners.at(listener), owner);
+    }
+
+    fn connect(
+        &mut self,
+        address: &SockAddr,
+        options: &ConnectOptions,
+        owner: Owner,
+    ) -> Result<Conn, Errno> {
+        let conn = Conn::connecting(self.spares.stream_socket(address, options)?, address);
         self.ring.connect(conn.fd(), address, owner);
         Ok(conn)
     }
@@ -119,6 +132,19 @@ impl Driver for UringDriver {
             Readiness::Readable => self.ring.poll_readable(socket.fd(), owner),
             Readiness::Writable => self.ring.poll_writable(socket.fd(), owner),
         }
+    }
+
+    fn peek(&mut self, socket: &mut Conn, into: &mut [u8]) -> Result<usize, Errno> {
+        uring::try_peek(socket.fd(), into)
+    }
+
+    fn take(&mut self, socket: &mut Conn, bytes: usize) -> Result<usize, Errno> {
+        uring::try_discard(socket.fd(), bytes)
+    }
+
+    fn send_now(&mut self, socket: &mut Conn, bytes: &[u8]) -> Result<usize, Errno> {
+        socket.note_send();
+        uring::try_send(socket.fd(), bytes)
     }
 
     fn make_pipe(&mut self) -> Result<Pipe, Errno> {
@@ -173,12 +199,20 @@ impl Driver for UringDriver {
         self.post.send(shard, socket.into_fd()).map_err(Conn::accepted)
     }
 
-    fn stop_listening(&mut self) {
-        self.listener = None;
+    fn stop_listening(&mut self, listener: ListenerNumber) {
+        drop(self.listeners.remove(listener));
     }
 
     fn peer_address(&self, socket: &Conn) -> Option<SocketAddr> {
         uring::peer_address(socket.fd())
+    }
+
+    fn local_address(&self, socket: &Conn) -> Option<SocketAddr> {
+        uring::local_address(socket.fd()).ok()
+    }
+
+    fn original_destination(&self, socket: &Conn) -> Option<SocketAddr> {
+        uring::original_destination(socket.fd())
     }
 
     fn wait(

@@ -52,7 +52,9 @@ pub use host::{
     raise_nofile_limit, refuse_huge_pages, sysctl,
 };
 pub use nix::errno::Errno;
-pub use nonblocking::{take_error, try_accept, try_connect, try_recv, try_send};
+pub use nonblocking::{
+    take_error, try_accept, try_connect, try_discard, try_peek, try_recv, try_send,
+};
 pub use pipe::{Pipe, Spliced};
 pub use poller::Poller;
 pub use ring::{Readiness, Ring, RingCounters};
@@ -60,9 +62,9 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    Listen, ListenError, ListenOptions, can_meet_itself, check_unused, close_with_reset,
-    finish_writing, is_connected_to_itself, is_on_this_host, listen, listen_options, local_address,
-    peer_address, set_nodelay, stream_socket,
+    ConnectOptions, Listen, ListenError, ListenOptions, can_meet_itself, check_unused,
+    close_with_reset, finish_writing, is_connected_to_itself, is_on_this_host, listen,
+    listen_options, local_address, original_destination, peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -1,12 +1,11 @@
 //! Calls on non-blocking sockets, for who waits by epoll instead of a ring: each is tried, and
 //! `EAGAIN` says that it has to wait.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv, send};
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 
 use crate::setup::errno;
 
@@ -26,8 +25,8 @@ pub fn try_accept(listener: &impl AsFd) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// `EINPROGRESS` when it has to wait until the socket is writable, which it is also when the connect
 /// has failed: [`take_error`] tells.
-pub fn try_connect(socket: &impl AsFd, address: &SocketAddr) -> Result<(), Errno> {
-    SockRef::from(socket).connect(&(*address).into()).map_err(|error| errno(&error))
+pub fn try_connect(socket: &impl AsFd, address: &SockAddr) -> Result<(), Errno> {
+    SockRef::from(socket).connect(address).map_err(|error| errno(&error))
 }
 
 /// Why the connection failed, told once.
@@ -45,6 +44,34 @@ pub fn take_error(socket: &impl AsFd) -> Option<Errno> {
 /// `EAGAIN` when nothing is there; the rest as recv(2).
 pub fn try_recv(socket: &impl AsFd, space: &mut [u8]) -> Result<usize, Errno> {
     recv(socket.as_fd().as_raw_fd(), space, MsgFlags::empty())
+}
+
+/// Looks at what is there without taking it; 0 is the end of the stream.
+///
+/// # Errors
+/// `EAGAIN` when nothing is there; the rest as recv(2).
+pub fn try_peek(socket: &impl AsFd, space: &mut [u8]) -> Result<usize, Errno> {
+    recv(socket.as_fd().as_raw_fd(), space, MsgFlags::MSG_PEEK)
+}
+
+/// Takes up to `bytes` that were looked at, and forgets them; how many.
+///
+/// # Errors
+/// As [`try_recv`], when that was the first thing that happened.
+pub fn try_discard(socket: &impl AsFd, bytes: usize) -> Result<usize, Errno> {
+    // MSG_TRUNC would do without the memory, but for TCP only (tcp(7)).
+    let mut space = [0; 512];
+    let mut taken = 0;
+    while taken < bytes {
+        let wanted = space.len().min(bytes - taken);
+        match try_recv(socket, &mut space[..wanted]) {
+            Ok(0) => break,
+            Ok(some) => taken += some,
+            Err(errno) if taken == 0 => return Err(errno),
+            Err(_) => break,
+        }
+    }
+    Ok(taken)
 }
 
 /// Sends as much of `bytes` as there is room for.

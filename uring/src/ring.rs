@@ -2,7 +2,6 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
@@ -166,12 +165,12 @@ impl Ring {
     }
 
     /// Connects `socket` to `address`.
-    pub fn connect(&mut self, socket: &impl AsFd, address: &SocketAddr, owner: Owner) {
+    pub fn connect(&mut self, socket: &impl AsFd, address: &SockAddr, owner: Owner) {
         // Before the address is taken: `push` must not flush between the address and its entry.
         if self.addresses.len() == self.addresses.capacity() || self.ring.submission().is_full() {
             self.flush();
         }
-        self.addresses.push(SockAddr::from(*address));
+        self.addresses.push(address.clone());
         let address = &self.addresses[self.addresses.len() - 1];
         let entry = opcode::Connect::new(raw(socket), address.as_ptr().cast(), address.len());
         self.push(entry.build(), Op::Connect, owner);

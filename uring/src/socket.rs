@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::setup::errno;
 
@@ -100,10 +100,15 @@ fn bind(how: &Listen) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.set_out_of_band_inline(true)?;
     if let Some(silence) = how.options.defer_accept {
-        set_tcp_option(&socket, libc::TCP_DEFER_ACCEPT, seconds_rounded_up(silence))?;
+        set_option(
+            &socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            seconds_rounded_up(silence),
+        )?;
     }
     if how.options.fast_open > 0 {
-        set_tcp_option(&socket, libc::TCP_FASTOPEN, how.options.fast_open.into())?;
+        set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, how.options.fast_open.into())?;
     }
     socket.bind(&how.address.into())?;
     Ok(socket)
@@ -115,13 +120,12 @@ fn seconds_rounded_up(duration: Duration) -> i32 {
 }
 
 /// Neither socket2 nor nix has these options.
-fn set_tcp_option(socket: &impl AsFd, option: i32, value: i32) -> io::Result<()> {
+fn set_option(socket: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     let len = libc::socklen_t::try_from(size_of_val(&value)).expect("four bytes");
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel reads exactly
-    // `len` bytes from `value`, an int (tcp(7)), and keeps no pointer to it.
-    let set =
-        unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, option, (&raw const value).cast(), len) };
+    // `len` bytes from `value`, an int (tcp(7), ip(7)), and keeps no pointer to it.
+    let set = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) };
     Errno::result(set).map(drop).map_err(io::Error::from)
 }
 
@@ -178,6 +182,19 @@ fn first_unprivileged_port() -> u16 {
     start.and_then(|start| start.parse().ok()).unwrap_or(1024)
 }
 
+/// How a connection is made; the default costs no system call. Only TCP knows these: to a unix
+/// socket they say nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    /// The address to come from, of the same family; the kernel chooses it otherwise.
+    pub source: Option<IpAddr>,
+    /// A connection that is silent for this long is probed, and then again each time as much time has
+    /// passed, until the probes are too many (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`).
+    pub keepalive: Option<Duration>,
+    /// How long what was sent may stay without an acknowledgement (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Option<Duration>,
+}
+
 /// A socket to connect to `address` with, non-blocking.
 ///
 /// Urgent data stays in the stream (`SO_OOBINLINE`): otherwise each urgent byte would wake a waiting
@@ -186,12 +203,41 @@ fn first_unprivileged_port() -> u16 {
 /// take all buffers of a ring that way.
 ///
 /// # Errors
-/// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` without IPv6.
-pub fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+/// `EMFILE` or `ENFILE` when no descriptor is left, `EAFNOSUPPORT` without IPv6 or for a source of
+/// the other family, `EADDRNOTAVAIL` for a source that this machine does not have.
+pub fn stream_socket(address: &SockAddr, options: &ConnectOptions) -> io::Result<OwnedFd> {
     let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP))?;
+    if address.is_unix() {
+        return Ok(Socket::new(Domain::UNIX, kind, None)?.into());
+    }
+    let socket = Socket::new(address.domain(), kind, Some(Protocol::TCP))?;
     socket.set_out_of_band_inline(true)?;
+    if let Some(silence) = options.keepalive {
+        set_keepalive(&socket, silence)?;
+    }
+    if options.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(options.user_timeout)?;
+    }
+    if let Some(source) = options.source {
+        bind_source(&socket, source, address)?;
+    }
     Ok(socket.into())
+}
+
+fn set_keepalive(socket: &Socket, silence: Duration) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(silence).with_interval(silence))
+}
+
+/// The port is chosen only when the socket is connected (`IP_BIND_ADDRESS_NO_PORT`, Linux 4.2), so
+/// that it has to be free for that destination only, and not for all of them.
+fn bind_source(socket: &Socket, source: IpAddr, destination: &SockAddr) -> io::Result<()> {
+    let source = SockAddr::from(SocketAddr::new(source, 0));
+    if source.family() != destination.family() {
+        return Err(Errno::EAFNOSUPPORT.into());
+    }
+    // Of IPv6 sockets too (ip(7)).
+    set_option(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+    socket.bind(&source)
 }
 
 /// Whether `address` is one of this host's: only such an address can be bound.
@@ -246,10 +292,25 @@ pub fn close_with_reset(socket: OwnedFd) {
     drop(socket);
 }
 
-/// Who is on the other side, if the connection still stands.
+/// Who is on the other side, if the connection still stands; nothing of a unix socket.
 #[must_use]
 pub fn peer_address(socket: &impl AsFd) -> Option<SocketAddr> {
     SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
+/// Where the client of a redirected connection wanted to go (`SO_ORIGINAL_DST`); nothing if the
+/// kernel does not track this connection.
+#[must_use]
+pub fn original_destination(socket: &impl AsFd) -> Option<SocketAddr> {
+    let own = local_address(socket).ok()?;
+    let socket = SockRef::from(socket);
+    // An IPv4 client of an IPv6 listener is tracked as one of IPv4 (getorigdst,
+    // net/netfilter/nf_conntrack_proto.c), which the kernel looks for by the level that is asked.
+    let original = match own.ip().to_canonical() {
+        IpAddr::V4(_) => socket.original_dst_v4(),
+        IpAddr::V6(_) => socket.original_dst_v6(),
+    };
+    original.ok()?.as_socket()
 }
 
 #[cfg(test)]

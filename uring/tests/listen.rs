@@ -12,8 +12,8 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use support::{accepted, alone_on, answer, client_of, listener_on, owner, ring, skip};
 use uring::{
-    Listen, ListenError, ListenOptions, check_unused, listen, listen_options, local_address,
-    stream_socket,
+    ConnectOptions, Listen, ListenError, ListenOptions, check_unused, listen, listen_options,
+    local_address, stream_socket,
 };
 
 #[test]
@@ -169,7 +169,7 @@ fn the_options_of_the_listener_alone_do_not_reach_its_connections() {
 #[test]
 fn a_socket_to_connect_with_has_what_it_is_given_and_nothing_else() {
     let (_listener, address) = listener_on(Ipv4Addr::LOCALHOST);
-    let socket = stream_socket(&address).unwrap();
+    let socket = stream_socket(&address.into(), &ConnectOptions::default()).unwrap();
     // TCP_NODELAY is for who sends twice; see `set_nodelay`.
     let (nodelay, oob_inline) = (false, true);
     let expected = Inherited { nodelay, oob_inline, keepalive: None, user_timeout: None };

@@ -13,7 +13,8 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use socket2::SockRef;
 use support::{WATCHDOG, client_of, listener_on, tcp_pair};
 use uring::{
-    Errno, Poller, stream_socket, take_error, try_accept, try_connect, try_recv, try_send,
+    ConnectOptions, Errno, Poller, stream_socket, take_error, try_accept, try_connect, try_recv,
+    try_send,
 };
 
 #[test]
@@ -87,8 +88,8 @@ fn a_connect_goes_on_until_the_socket_is_writable_and_then_tells_how_it_went() {
         if refused {
             SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
         }
-        let socket = stream_socket(&address).unwrap();
-        assert_eq!(try_connect(&socket, &address), Err(Errno::EINPROGRESS));
+        let socket = stream_socket(&address.into(), &ConnectOptions::default()).unwrap();
+        assert_eq!(try_connect(&socket, &address.into()), Err(Errno::EINPROGRESS));
         let mut poller = Poller::new().unwrap();
         poller.add(&socket, EpollFlags::EPOLLOUT, 1).unwrap();
         let mut events = [EpollEvent::empty(); 1];

@@ -15,7 +15,8 @@ use support::{
     ring, ring_of, skip, tcp_pair,
 };
 use uring::{
-    Config, Errno, Op, Outcome, Owner, Readiness, Token, local_address, peer_address, stream_socket,
+    Config, ConnectOptions, Errno, Op, Outcome, Owner, Readiness, Token, local_address,
+    peer_address, stream_socket,
 };
 
 #[test]
@@ -116,8 +117,8 @@ fn a_connect_reaches_an_ipv6_backend() {
 
 fn connects_to(ring: &mut uring::Ring, listener: &TcpListener) {
     let address = listener.local_addr().unwrap();
-    let socket = stream_socket(&address).unwrap();
-    ring.connect(&socket, &address, owner(4, 5, 6));
+    let socket = stream_socket(&address.into(), &ConnectOptions::default()).unwrap();
+    ring.connect(&socket, &address.into(), owner(4, 5, 6));
     let completion = answer(ring);
     assert_eq!(completion.token, Token { op: Op::Connect, owner: owner(4, 5, 6) });
     assert!(matches!(completion.outcome, Outcome::Done(0)), "{completion:?}");
@@ -138,8 +139,8 @@ fn a_connect_to_nobody_is_refused_and_the_ring_goes_on() {
     bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     let nobody = bound.local_addr().unwrap().as_socket().unwrap();
     for slot in 0..3 {
-        let socket = stream_socket(&nobody).unwrap();
-        ring.connect(&socket, &nobody, Owner::slot(slot));
+        let socket = stream_socket(&nobody.into(), &ConnectOptions::default()).unwrap();
+        ring.connect(&socket, &nobody.into(), Owner::slot(slot));
         let completion = answer(&mut ring);
         assert_eq!(completion.token.owner.slot, slot);
         assert!(matches!(completion.outcome, Outcome::Failed(Errno::ECONNREFUSED)));
@@ -169,9 +170,9 @@ fn many_connects_over_a_small_queue_keep_their_addresses() {
     let mut sockets = Vec::new();
     for (slot, listener) in (0..).zip(&listeners) {
         let address = listener.local_addr().unwrap();
-        let socket = stream_socket(&address).unwrap();
+        let socket = stream_socket(&address.into(), &ConnectOptions::default()).unwrap();
         (32..slot).take(slot as usize % 4).for_each(|_| ring.nop(Owner::slot(u32::MAX)));
-        ring.connect(&socket, &address, Owner::slot(slot));
+        ring.connect(&socket, &address.into(), Owner::slot(slot));
         sockets.push(socket);
     }
     assert!(ring.counters().sq_full > 0, "the queue is small, so it must have overflowed");
@@ -189,8 +190,8 @@ fn many_connects_over_a_small_queue_keep_their_addresses() {
 fn a_pending_connect_can_be_cancelled() {
     let Some(mut ring) = ring() else { return };
     let full = FullListener::new();
-    let socket = stream_socket(&full.address).unwrap();
-    ring.connect(&socket, &full.address, owner(1, 1, 1));
+    let socket = stream_socket(&full.address.into(), &ConnectOptions::default()).unwrap();
+    ring.connect(&socket, &full.address.into(), owner(1, 1, 1));
     assert_silent(&mut ring);
     ring.cancel(Token { op: Op::Connect, owner: owner(1, 1, 1) });
     let completion = answer(&mut ring);
@@ -241,7 +242,7 @@ fn finishing_writing_after_a_reset_is_an_error_and_no_more() {
 #[test]
 fn socket_options_are_what_their_names_say() {
     let (_, address) = listener_on(Ipv4Addr::LOCALHOST);
-    let socket = stream_socket(&address).unwrap();
+    let socket = stream_socket(&address.into(), &ConnectOptions::default()).unwrap();
     let seen = SockRef::from(&socket);
     assert!(seen.nonblocking().unwrap() && closes_on_exec(&socket));
     assert!(!seen.tcp_nodelay().unwrap());

@@ -121,7 +121,7 @@ impl Relay {
         let ways = [Way::Waiting, Way::Waiting];
         let owner = self.sessions.insert(Session { sockets, ways, in_flight: 1, failed: false });
         let session = self.sessions.find(owner).expect("it was just inserted");
-        self.ring.connect(&session.sockets[1], &self.backend, owner);
+        self.ring.connect(&session.sockets[1], &self.backend.into(), owner);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The listener: it is watched level-triggered, so that a batch of accepts may leave clients behind,
+//! A listener: it is watched level-triggered, so that a batch of accepts may leave clients behind,
 //! and only while somebody wants them.
 
 use std::os::fd::OwnedFd;
@@ -10,6 +10,8 @@ use uring::{Errno, Owner, Poller};
 #[derive(Debug)]
 pub(super) struct Listener {
     fd: OwnedFd,
+    /// What comes with each event.
+    data: u64,
     accepts: Vec<Owner>,
     /// Whether epoll tells of clients. When it does not, there was one that nobody wanted, so the next
     /// accept is tried at once.
@@ -30,7 +32,7 @@ impl Listener {
     /// Lets `poller` watch it; `data` comes with each event.
     pub(super) fn new(fd: OwnedFd, poller: &Poller, data: u64) -> Result<Self, Errno> {
         poller.add(&fd, EpollFlags::EPOLLIN, data)?;
-        Ok(Self { fd, accepts: Vec::new(), watched: true, tries: 1 })
+        Ok(Self { fd, data, accepts: Vec::new(), watched: true, tries: 1 })
     }
 
     /// One more client is wanted.
@@ -50,19 +52,14 @@ impl Listener {
     }
 
     /// A client waits. Takes as many as are wanted, up to a batch that grows while it is used up.
-    pub(super) fn on_event(
-        &mut self,
-        poller: &Poller,
-        data: u64,
-        mut answer: impl FnMut(Accepted),
-    ) {
+    pub(super) fn on_event(&mut self, poller: &Poller, answer: &mut dyn FnMut(Accepted)) {
         if self.accepts.is_empty() {
             // Level-triggered, it would be told again and again.
-            self.watch(poller, data, false);
+            self.watch(poller, false);
             return;
         }
         for _ in 0..self.tries {
-            match self.accept(&mut answer) {
+            match self.accept(answer) {
                 Took::One => {}
                 Took::Nobody => {
                     self.tries = 1;
@@ -75,18 +72,20 @@ impl Listener {
     }
 
     /// Tries one accept although nothing was told.
-    pub(super) fn try_once(
-        &mut self,
-        poller: &Poller,
-        data: u64,
-        mut answer: impl FnMut(Accepted),
-    ) {
-        if let Took::Nobody = self.accept(&mut answer) {
-            self.watch(poller, data, true);
+    pub(super) fn try_once(&mut self, poller: &Poller, answer: &mut dyn FnMut(Accepted)) {
+        if let Took::Nobody = self.accept(answer) {
+            self.watch(poller, true);
         }
     }
 
-    fn accept(&mut self, answer: &mut impl FnMut(Accepted)) -> Took {
+    /// Watches it no more. Closing alone does not end that where other shards have the same listener
+    /// by another descriptor (epoll(7)).
+    pub(super) fn close(self, poller: &Poller) {
+        debug_assert!(self.accepts.is_empty(), "a listener is closed with accepts in flight");
+        poller.delete(&self.fd).expect("it was added, and is open");
+    }
+
+    fn accept(&mut self, answer: &mut dyn FnMut(Accepted)) -> Took {
         let Some(owner) = self.accepts.pop() else { return Took::NoneWanted };
         match uring::try_accept(&self.fd) {
             Err(Errno::EAGAIN) => {
@@ -109,9 +108,9 @@ impl Listener {
         }
     }
 
-    fn watch(&mut self, poller: &Poller, data: u64, watched: bool) {
+    fn watch(&mut self, poller: &Poller, watched: bool) {
         let events = if watched { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-        poller.modify(&self.fd, events, data).expect("it was added, and is open");
+        poller.modify(&self.fd, events, self.data).expect("it was added, and is open");
         self.watched = watched;
     }
 }

@@ -146,6 +146,33 @@ impl Watched {
         if self.writable { self.try_output(buffers, counters) } else { None }
     }
 
+    /// Looks at what has come. What is found may be the whole of what the last event told, so that a
+    /// receive is worth a try whatever was believed; and when nothing is, the beliefs stay as they
+    /// are: a try too many does no harm.
+    pub(super) fn peek(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+        debug_assert!(self.input.is_none(), "{:?} is in flight", self.input);
+        let peeked = uring::try_peek(self.conn.fd(), into);
+        self.readable |= peeked != Err(Errno::EAGAIN);
+        peeked
+    }
+
+    /// Takes what was looked at; more may be behind it.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<usize, Errno> {
+        debug_assert!(self.input.is_none(), "{:?} is in flight", self.input);
+        let taken = uring::try_discard(self.conn.fd(), bytes);
+        self.readable |= taken != Err(Errno::EAGAIN);
+        taken
+    }
+
+    /// Sends what is no session's, at once or not.
+    pub(super) fn send_now(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        debug_assert!(self.output.is_none(), "{:?} is in flight", self.output);
+        self.conn.note_send();
+        let sent = uring::try_send(self.conn.fd(), bytes);
+        self.believe_sent(sent, bytes.len());
+        sent
+    }
+
     /// Whether something waits.
     pub(super) fn is_busy(&self) -> bool {
         self.input.is_some() || self.output.is_some()
@@ -248,19 +275,25 @@ impl Watched {
     }
 
     fn send(&mut self, bytes: &[u8], counters: &mut EpollCounters) -> Option<Outcome<Socket>> {
-        match uring::try_send(self.conn.fd(), bytes) {
-            Ok(sent) => {
-                // A short send has met the end of the room, and the kernel will tell when there is
-                // some again (SOCK_NOSPACE is set, tcp_sendmsg_locked, net/ipv4/tcp.c).
-                self.writable = sent == bytes.len();
-                Some(Outcome::Done(u32::try_from(sent).expect("at most a buffer")))
-            }
+        let sent = uring::try_send(self.conn.fd(), bytes);
+        self.believe_sent(sent, bytes.len());
+        match sent {
+            Ok(sent) => Some(Outcome::Done(u32::try_from(sent).expect("at most a buffer"))),
             Err(Errno::EAGAIN) => {
                 counters.send_eagain += 1;
-                self.writable = false;
                 None
             }
             Err(errno) => Some(Outcome::Failed(errno)),
+        }
+    }
+
+    /// A short send has met the end of the room, and the kernel will tell when there is some again
+    /// (SOCK_NOSPACE is set, tcp_sendmsg_locked, net/ipv4/tcp.c).
+    fn believe_sent(&mut self, sent: Result<usize, Errno>, of: usize) {
+        match sent {
+            Ok(sent) => self.writable = sent == of,
+            Err(Errno::EAGAIN) => self.writable = false,
+            Err(_) => {}
         }
     }
 }

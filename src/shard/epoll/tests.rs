@@ -11,7 +11,7 @@ use super::*;
 #[test]
 fn an_accept_waits_for_a_client_and_takes_it() {
     let mut rig = Rig::new();
-    rig.driver.accept(owner(1));
+    rig.driver.accept(LISTENER, owner(1));
     rig.assert_silent();
     let client = rig.client();
     let completion = rig.answer();
@@ -24,14 +24,14 @@ fn an_accept_waits_for_a_client_and_takes_it() {
 fn a_crowd_is_taken_by_as_many_accepts_as_there_are() {
     let mut rig = Rig::new();
     let clients: Vec<TcpStream> = (0..9).map(|_| rig.client()).collect();
-    (0..6).for_each(|slot| rig.driver.accept(owner(slot)));
+    (0..6).for_each(|slot| rig.driver.accept(LISTENER, owner(slot)));
     let mut sockets: Vec<Socket> = rig.answers(6).into_iter().map(accepted).collect();
     // Three wait, and nobody wants them: that costs nothing.
     rig.assert_silent();
     let waits = rig.driver.counters.waits;
     rig.assert_silent();
     assert_eq!(rig.driver.counters.waits, waits + 1, "the listener is told again and again");
-    (0..6).for_each(|slot| rig.driver.accept(owner(slot)));
+    (0..6).for_each(|slot| rig.driver.accept(LISTENER, owner(slot)));
     sockets.extend(rig.answers(3).into_iter().map(accepted));
     rig.assert_silent();
     let mut peers: Vec<_> =
@@ -49,8 +49,8 @@ fn a_crowd_is_taken_by_as_many_accepts_as_there_are() {
 #[test]
 fn a_cancelled_accept_leaves_the_other_and_loses_no_client() {
     let mut rig = Rig::new();
-    rig.driver.accept(owner(1));
-    rig.driver.accept(owner(2));
+    rig.driver.accept(LISTENER, owner(1));
+    rig.driver.accept(LISTENER, owner(2));
     rig.driver.cancel(Token { op: Op::Accept, owner: owner(1) });
     assert_failed(&rig.answer(), Op::Accept, owner(1), Errno::ECANCELED);
     let _client = rig.client();
@@ -63,7 +63,7 @@ fn a_cancelled_accept_leaves_the_other_and_loses_no_client() {
 #[test]
 fn nobody_is_accepted_after_listening_has_stopped() {
     let mut rig = Rig::new();
-    rig.driver.stop_listening();
+    rig.driver.stop_listening(LISTENER);
     assert!(TcpStream::connect(rig.address).is_err());
     rig.assert_silent();
 }
@@ -73,7 +73,7 @@ fn a_connect_to_a_listener_is_done() {
     let mut rig = Rig::new();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
+    let socket = rig.connect(address);
     let completion = rig.answer();
     assert_eq!(completion.token, Token { op: Op::Connect, owner: owner(1) });
     assert!(matches!(completion.outcome, Outcome::Done(_)), "{completion:?}");
@@ -89,7 +89,7 @@ fn a_connect_to_nobody_is_refused() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
     drop(listener);
-    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
+    let socket = rig.connect(address);
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ECONNREFUSED);
     rig.close(socket);
 }
@@ -99,7 +99,7 @@ fn a_connect_that_fails_at_once_is_told_like_one_that_fails_later() {
     let mut rig = Rig::new();
     // TCP does not broadcast.
     let address = SocketAddr::from((Ipv4Addr::BROADCAST, 9));
-    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
+    let socket = rig.connect(address);
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ENETUNREACH);
     rig.close(socket);
 }
@@ -110,7 +110,7 @@ fn a_connect_that_is_not_answered_can_be_cancelled() {
     let listener = full_listener();
     let address = uring::local_address(&listener).expect("bound");
     let _filler = TcpStream::connect(address).expect("room for one");
-    let socket = rig.driver.connect(&address, owner(1)).expect("a descriptor");
+    let socket = rig.connect(address);
     rig.assert_silent();
     rig.driver.cancel(Token { op: Op::Connect, owner: owner(1) });
     assert_failed(&rig.answer(), Op::Connect, owner(1), Errno::ECANCELED);
@@ -621,7 +621,7 @@ fn who_has_answers_waiting_still_looks_now_and_then() {
 #[test]
 fn no_more_is_told_at_once_than_there_is_room_for() {
     let mut rig = Rig::new();
-    (0..5).for_each(|slot| rig.driver.accept(owner(slot)));
+    (0..5).for_each(|slot| rig.driver.accept(LISTENER, owner(slot)));
     (0..5).for_each(|slot| rig.driver.cancel(Token { op: Op::Accept, owner: owner(slot) }));
     let mut out = Vec::with_capacity(2);
     let room = out.capacity();
@@ -668,10 +668,11 @@ impl Rig {
             let address = listener.local_addr().expect("bound");
             let (listener, post) = (listener.into(), Arc::clone(&post));
             let shard = shard.next().expect("it does not end");
-            let wiring = Wiring { listener, wake, post, shard };
+            let wiring = Wiring { wake, post, shard };
             let (buffers, buffer_bytes) = (BUFFERS, BUFFER_BYTES);
             let config = EpollConfig { sessions: 1, buffers, buffer_bytes, busy_poll };
-            let driver = EpollDriver::new(&config, wiring).expect("descriptors");
+            let mut driver = EpollDriver::new(&config, wiring).expect("descriptors");
+            assert_eq!(driver.listen(listener).expect("it can be watched"), LISTENER);
             Self { driver, address, waker }
         })
     }
@@ -680,10 +681,15 @@ impl Rig {
         patient(TcpStream::connect(self.address).expect("the driver listens"))
     }
 
+    fn connect(&mut self, address: SocketAddr) -> Socket {
+        let socket = self.driver.connect(&address.into(), &ConnectOptions::default(), owner(1));
+        socket.expect("a descriptor")
+    }
+
     /// A connection that the driver accepted, and its client.
     fn pair(&mut self) -> (Socket, TcpStream) {
         let there = self.client();
-        self.driver.accept(owner(99));
+        self.driver.accept(LISTENER, owner(99));
         (accepted(self.answer()), there)
     }
 
@@ -820,6 +826,9 @@ fn patient(stream: TcpStream) -> TcpStream {
     stream.set_nodelay(true).expect("a TCP socket");
     stream
 }
+
+/// The listener of every rig.
+const LISTENER: ListenerNumber = ListenerNumber(0);
 
 const BUFFERS: u16 = 4;
 const BUFFER_BYTES: u32 = 4096;

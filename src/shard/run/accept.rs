@@ -11,7 +11,7 @@ use crate::core::even::elsewhere;
 use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
 
-use super::{ACCEPTS, Accepting, Entry, Shard};
+use super::{ACCEPTS, Accepting, Entry, LISTENER, Shard};
 
 impl<D: Driver> Shard<D> {
     /// Keeps as many accepts in flight as there is room for sessions, up to a batch.
@@ -31,7 +31,7 @@ impl<D: Driver> Shard<D> {
         while (self.accepts.count_ones() as usize) < wanted {
             let free = self.accepts.trailing_ones();
             self.accepts |= 1 << free;
-            self.driver.accept(Owner::slot(free));
+            self.driver.accept(LISTENER, Owner::slot(free));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Finding a backend that accepts: at once elsewhere when one fails, each at most once.
 
-use uring::{Errno, Op, Owner, Token};
+use socket2::SockAddr;
+use uring::{ConnectOptions, Errno, Op, Owner, Token};
 
 use crate::core::Candidate;
 use crate::core::session::Event;
@@ -21,7 +22,8 @@ impl<D: Driver> Shard<D> {
         if let Some(socket) = failed_attempt {
             self.driver.close(socket, false);
         }
-        match self.driver.connect(backend.address(candidate), owner) {
+        let address = SockAddr::from(*backend.address(candidate));
+        match self.driver.connect(&address, &ConnectOptions::default(), owner) {
             Ok(socket) => {
                 self.counters().connects.add(1);
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);

@@ -8,7 +8,7 @@ use uring::{Op, Owner, Token};
 use crate::core::session::{EndReason, Event};
 use crate::shard::driver::Driver;
 
-use super::{ACCEPTS, ALIVE, Accepting, Shard, Turn, discharge};
+use super::{ACCEPTS, ALIVE, Accepting, LISTENER, Shard, Turn, discharge};
 
 impl<D: Driver> Shard<D> {
     pub(super) fn free(
@@ -42,7 +42,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn stop_if_asked(&mut self) -> Turn {
         if let Accepting::Stopping { cut_at, cuts } = self.accepting {
             if self.accepts == 0 {
-                self.driver.stop_listening();
+                self.driver.stop_listening(LISTENER);
             }
             if self.now >= cut_at {
                 self.accepting =

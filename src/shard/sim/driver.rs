@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use uring::{Errno, Op, Owner, Spliced, Token};
+use socket2::SockAddr;
+use uring::{ConnectOptions, Errno, Op, Owner, Spliced, Token};
 
 use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
-use crate::shard::driver::{Completion, Driver, HANDED_OVER, Outcome, Readiness};
+use crate::shard::driver::{Completion, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness};
+use crate::shard::listeners::Listeners;
 use crate::shard::shared::Shared;
 
 use super::buffers::Buffers;
@@ -35,6 +37,8 @@ pub(super) struct SimDriver {
     /// The shard next door has fewer.
     next_door_sessions: u32,
     shared: Arc<Shared>,
+    /// Where in the world each listens.
+    listeners: Listeners<usize>,
     in_flight: Vec<InFlight>,
     /// Connections given to the shard next door, which gives each back some time.
     next_door: Vec<(u64, SimSocket)>,
@@ -60,6 +64,10 @@ pub(super) struct SimDriver {
     verbose: bool,
 }
 
+/// An address to listen on that nobody else has.
+#[derive(Debug)]
+pub(in crate::shard) struct SimListener;
+
 /// The balancer's end of a connection.
 #[derive(Debug)]
 pub(in crate::shard) struct SimSocket {
@@ -76,7 +84,9 @@ struct InFlight {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Accept,
+    Accept {
+        backlog: usize,
+    },
     Connect {
         link: usize,
         answer: Answer,
@@ -106,7 +116,7 @@ struct Ready {
 impl What {
     fn link(self) -> Option<usize> {
         match self {
-            Self::Accept => None,
+            Self::Accept { .. } => None,
             Self::Connect { link, .. }
             | Self::Recv { link, .. }
             | Self::Send { link, .. }
@@ -124,6 +134,7 @@ impl SimDriver {
             pipe_capacity: plan.pipe_capacity,
             next_door_sessions: plan.next_door_sessions,
             shared,
+            listeners: Listeners::default(),
             in_flight: Vec::new(),
             next_door: Vec::new(),
             ready: Vec::new(),
@@ -182,6 +193,13 @@ impl SimDriver {
         self.in_flight.iter().map(|op| (op.token, op.what)).chain(ready)
     }
 
+    fn assert_idle(&self, op: Op, link: usize) {
+        let pending = self.pending().find(|(token, what)| {
+            (token.op == op || token.op == Op::Poll) && what.link() == Some(link)
+        });
+        assert!(pending.is_none(), "{op:?} of link {link} overtakes {pending:?}");
+    }
+
     fn strike(&mut self, fault: Fault) -> bool {
         self.world.faults.strike(fault, &mut self.world.rng)
     }
@@ -227,7 +245,7 @@ impl SimDriver {
                 let starved = matches!(outcome, Outcome::NoBuffer);
                 self.ledger.on_told(&self.world, link, token.op, failed, starved);
             }
-            What::Accept => {
+            What::Accept { .. } => {
                 if let Outcome::Failed(errno) = outcome
                     && EXHAUSTED.contains(errno)
                 {
@@ -266,21 +284,33 @@ impl SimDriver {
 impl Driver for SimDriver {
     type Socket = SimSocket;
     type Pipe = SimPipe;
+    type Listener = SimListener;
 
     fn now(&mut self) -> Moment {
         Moment::from_ns(self.world.now)
     }
 
-    fn accept(&mut self, owner: Owner) {
+    fn listen(&mut self, _: SimListener) -> io::Result<ListenerNumber> {
+        self.listeners.add(self.world.listen())
+    }
+
+    fn accept(&mut self, listener: ListenerNumber, owner: Owner) {
         let excused = std::mem::take(&mut self.closed_since);
         if let Some(since) = self.exhausted_since.take().filter(|_| !excused) {
             let pause_ns = self.world.now - since;
             assert!(pause_ns >= PAUSE_NS_MIN, "accepting goes on {pause_ns} ns after it failed");
         }
-        self.start(Token { op: Op::Accept, owner }, What::Accept);
+        let backlog = *self.listeners.at(listener);
+        self.start(Token { op: Op::Accept, owner }, What::Accept { backlog });
     }
 
-    fn connect(&mut self, address: &SocketAddr, owner: Owner) -> Result<SimSocket, Errno> {
+    fn connect(
+        &mut self,
+        address: &SockAddr,
+        _: &ConnectOptions,
+        owner: Owner,
+    ) -> Result<SimSocket, Errno> {
+        let address = &address.as_socket().expect("every backend here has such an address");
         self.ledger.on_attempt(owner, address);
         if self.strike(Fault::ConnectImpossible) {
             let errnos = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL];
@@ -314,10 +344,26 @@ impl Driver for SimDriver {
 
     fn poll(&mut self, socket: &SimSocket, readiness: Readiness, owner: Owner) {
         let link = socket.link;
-        if readiness == Readiness::Readable {
+        // A client may be waited for before its session has a backend.
+        if readiness == Readiness::Readable && self.ledger.has_backend(owner) {
             self.ledger.on_recv(&mut self.world, owner, link);
         }
         self.start(Token { op: Op::Poll, owner }, What::Poll { link, readiness });
+    }
+
+    fn peek(&mut self, socket: &mut SimSocket, into: &mut [u8]) -> Result<usize, Errno> {
+        self.assert_idle(Op::Recv, socket.link);
+        self.perform_peek(socket.link, into)
+    }
+
+    fn take(&mut self, socket: &mut SimSocket, bytes: usize) -> Result<usize, Errno> {
+        self.assert_idle(Op::Recv, socket.link);
+        self.perform_take(socket.link, bytes)
+    }
+
+    fn send_now(&mut self, socket: &mut SimSocket, bytes: &[u8]) -> Result<usize, Errno> {
+        self.assert_idle(Op::Send, socket.link);
+        self.perform_send_now(socket.link, bytes)
     }
 
     fn make_pipe(&mut self) -> Result<SimPipe, Errno> {
@@ -405,13 +451,25 @@ impl Driver for SimDriver {
         Ok(())
     }
 
-    fn stop_listening(&mut self) {
-        let accepts = self.pending().any(|(token, _)| token.op == Op::Accept);
-        assert!(!accepts, "the listener is closed while accepts are in flight");
-        self.world.stop_listening();
+    fn stop_listening(&mut self, listener: ListenerNumber) {
+        let Some(closed) = self.listeners.remove(listener) else { return };
+        let mut pending = self.pending();
+        let accept = pending
+            .find(|(_, what)| matches!(what, What::Accept { backlog } if *backlog == closed));
+        assert!(accept.is_none(), "a listener is closed while {accept:?} is in flight");
+        drop(pending);
+        self.world.stop_listening(closed);
     }
 
     fn peer_address(&self, _: &SimSocket) -> Option<SocketAddr> {
+        None
+    }
+
+    fn local_address(&self, _: &SimSocket) -> Option<SocketAddr> {
+        None
+    }
+
+    fn original_destination(&self, _: &SimSocket) -> Option<SocketAddr> {
         None
     }
 

@@ -80,6 +80,12 @@ impl Ledger {
         attempts.expect("announced just now").link = Some(link);
     }
 
+    /// Whether a socket to a backend was made for `owner`.
+    pub(super) fn has_backend(&self, owner: Owner) -> bool {
+        let attempts = self.attempts.get(&(owner.slot, owner.generation));
+        attempts.is_some_and(|attempts| attempts.link.is_some())
+    }
+
     /// The first receives tell which connections belong together.
     pub(super) fn on_recv(&mut self, world: &mut World, owner: Owner, link: usize) {
         let attempts = self.attempts.get(&(owner.slot, owner.generation));

@@ -39,10 +39,11 @@ use std::sync::Arc;
 
 use crate::core::BackendId;
 use crate::core::balance::Pool;
+use crate::shard::driver::Driver as _;
 use crate::shard::shared::Shared;
 use crate::shard::{Shard, Turn};
 
-use driver::{NEXT_DOOR_MAX, SimDriver};
+use driver::{NEXT_DOOR_MAX, SimDriver, SimListener};
 use plan::{Plan, Stop};
 use totals::Totals;
 
@@ -58,7 +59,8 @@ fn run(seed: u64, verbose: bool) -> Totals {
     }
     let shared = Arc::new(plan.shared());
     let shard_seed = rng.u64(..);
-    let driver = SimDriver::new(&plan, Arc::clone(&shared), rng, verbose);
+    let mut driver = SimDriver::new(&plan, Arc::clone(&shared), rng, verbose);
+    driver.listen(SimListener).expect("a number");
     let mut shard = Shard::new(driver, Arc::clone(&shared), 0, plan.room(), shard_seed);
     while shard.turn().expect("the simulated driver does not fail") == Turn::Again {
         check_between_turns(&mut shard, &shared, &plan);
@@ -73,7 +75,7 @@ fn run(seed: u64, verbose: bool) -> Totals {
 fn is_time_to_stop(shard: &mut Shard<SimDriver>, stop: Stop) -> bool {
     let sessions = shard.audit().sessions;
     let world = &shard.driver().world;
-    let all_done = world.clients_are_through() && world.backlog.is_empty();
+    let all_done = world.clients_are_through() && world.nobody_waits();
     match stop {
         Stop::AfterTheLastSession => all_done && sessions == 0,
         Stop::AfterTheLastClient => all_done,

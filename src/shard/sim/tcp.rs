@@ -115,6 +115,21 @@ impl Conn {
         }
     }
 
+    /// Looks at what the other end wrote. An error is reported, and is no more, as by a read.
+    pub(super) fn peek(&mut self, end: End, space: &mut [u8]) -> Read {
+        let queue = &self.queues[end.other() as usize];
+        let len = queue.bytes.len().min(space.len());
+        if len > 0 {
+            queue.bytes.iter().zip(space).for_each(|(byte, place)| *place = *byte);
+            return Read::Bytes(len);
+        }
+        // `EndOfStream` is told again by the read: only the first look at it precedes an error.
+        let fin = queue.fin;
+        let read = self.read(end, space);
+        self.queues[end.other() as usize].fin = fin;
+        read
+    }
+
     /// Writes as much of `bytes` as the queue has room for.
     pub(super) fn write(&mut self, end: End, bytes: &[u8]) -> Write {
         assert!(!self.is_closed(end), "{end:?} writes to a closed socket");

@@ -1,4 +1,4 @@
-//! Everything outside the balancer: time, connections, the listener's queue, clients that come,
+//! Everything outside the balancer: time, connections, the listeners' queues, clients that come,
 //! backends that answer.
 
 use std::collections::VecDeque;
@@ -18,9 +18,8 @@ pub(super) struct World {
     pub(super) rng: fastrand::Rng,
     pub(super) faults: Faults,
     pub(super) links: Vec<Link>,
-    /// Established, and not yet accepted.
-    pub(super) backlog: VecDeque<usize>,
-    listening: bool,
+    /// Every listener that there ever was.
+    backlogs: Vec<Backlog>,
     /// Who is still to come; the next one last.
     arrivals: Vec<(u64, Script)>,
     addresses: Vec<Address>,
@@ -28,6 +27,14 @@ pub(super) struct World {
     queue_capacity: usize,
     /// Indices of links whose peer is not through.
     live: Vec<usize>,
+}
+
+/// The queue of a listener.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Established, and not yet accepted.
+    links: VecDeque<usize>,
+    closed: bool,
 }
 
 /// One connection of the balancer with the peer at its other end.
@@ -48,8 +55,7 @@ impl World {
             rng,
             faults: plan.faults.clone(),
             links: Vec::new(),
-            backlog: VecDeque::new(),
-            listening: true,
+            backlogs: Vec::new(),
             arrivals: plan.clients.iter().rev().cloned().collect(),
             addresses: plan.backends.iter().flatten().cloned().collect(),
             well_behaved: plan.well_behaved,
@@ -77,12 +83,35 @@ impl World {
     }
 
     fn arrive(&mut self, script: Script) {
+        let count = self.backlogs.len();
+        let chosen = if count > 1 { self.rng.usize(..count) } else { 0 };
         // Nobody listens: the client is refused, and that is all it sees.
-        if self.listening {
+        if self.backlogs.get(chosen).is_some_and(|backlog| !backlog.closed) {
             let link = self.link(Side::Client);
             self.meet(link, script);
-            self.backlog.push_back(link);
+            self.backlogs[chosen].links.push_back(link);
         }
+    }
+
+    /// One more address that clients come to; names it.
+    pub(super) fn listen(&mut self) -> usize {
+        self.backlogs.push(Backlog::default());
+        self.backlogs.len() - 1
+    }
+
+    /// Whether a client waits to be accepted.
+    pub(super) fn has_waiting(&self, backlog: usize) -> bool {
+        !self.backlogs[backlog].links.is_empty()
+    }
+
+    /// The client that has waited longest.
+    pub(super) fn accept(&mut self, backlog: usize) -> Option<usize> {
+        self.backlogs[backlog].links.pop_front()
+    }
+
+    /// Whether every client that came was accepted, or reset.
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.backlogs.iter().all(|backlog| backlog.links.is_empty())
     }
 
     fn link(&mut self, side: Side) -> usize {
@@ -119,10 +148,10 @@ impl World {
         self.links[link].conn.close(End::Balancer, reset, &mut self.rng);
     }
 
-    /// Closes the listener, which resets who waits in its queue.
-    pub(super) fn stop_listening(&mut self) {
-        self.listening = false;
-        while let Some(link) = self.backlog.pop_front() {
+    /// Closes a listener, which resets who waits in its queue.
+    pub(super) fn stop_listening(&mut self, backlog: usize) {
+        self.backlogs[backlog].closed = true;
+        while let Some(link) = self.accept(backlog) {
             self.close(link, true);
         }
     }

@@ -1,7 +1,7 @@
 //! What happens to single connections of a worker: completions become events of their flows, and
 //! what the flows say is done.
 
-use uring::{BufferId, Completion, Errno, Op, Outcome, Readiness, Token};
+use uring::{BufferId, Completion, ConnectOptions, Errno, Op, Outcome, Readiness, Token};
 
 use super::{Phase, Worker};
 use crate::load::failure::Failure;
@@ -14,23 +14,24 @@ impl Worker<'_> {
     pub(super) fn open(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.asked_ns = self.now_ns;
-        let socket = match uring::stream_socket(&self.plan.address) {
-            Ok(socket) => socket,
-            Err(error) => {
-                let failure = Failure::from_errno(uring::errno(&error));
-                self.on_connect_failed(failure);
-                self.count_failure(index, failure);
-                self.retry_later(index);
-                return;
-            }
-        };
+        let socket =
+            match uring::stream_socket(&self.plan.address.into(), &ConnectOptions::default()) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    let failure = Failure::from_errno(uring::errno(&error));
+                    self.on_connect_failed(failure);
+                    self.count_failure(index, failure);
+                    self.retry_later(index);
+                    return;
+                }
+            };
         if self.plan.workload == Workload::Ping {
             // A request longer than a segment must not wait for the answer to its first part. If
             // it fails the connection is as good, only slower.
             let _ = uring::set_nodelay(&socket);
         }
         let owner = slot.renew(index);
-        self.ring.connect(&socket, &self.plan.address, owner);
+        self.ring.connect(&socket, &self.plan.address.into(), owner);
         slot.socket = Some(socket);
         self.to_stamp.push(index);
         self.connecting += 1;

@@ -53,7 +53,7 @@ impl SimDriver {
 
     fn perform(&mut self, what: What) -> Option<Outcome<SimSocket>> {
         match what {
-            What::Accept => self.perform_accept(),
+            What::Accept { backlog } => self.perform_accept(backlog),
             What::Connect { link, answer: Answer::Accept } => {
                 self.world.answer(link);
                 Some(Outcome::Done(0))
@@ -81,14 +81,14 @@ impl SimDriver {
         }
     }
 
-    fn perform_accept(&mut self) -> Option<Outcome<SimSocket>> {
-        if self.world.backlog.is_empty() {
+    fn perform_accept(&mut self, backlog: usize) -> Option<Outcome<SimSocket>> {
+        if !self.world.has_waiting(backlog) {
             return None;
         }
         if self.strike(Fault::AcceptExhausted) {
             return Some(Outcome::Failed(EXHAUSTED[self.world.rng.usize(..EXHAUSTED.len())]));
         }
-        let link = self.world.backlog.pop_front()?;
+        let link = self.world.accept(backlog)?;
         if self.strike(Fault::AcceptAborted) {
             self.world.close(link, true);
             return Some(Outcome::Failed(Errno::ECONNABORTED));
@@ -136,6 +136,37 @@ impl SimDriver {
             }
             Write::Failed(errno) => Some(Outcome::Failed(errno)),
             Write::Full => None,
+        }
+    }
+
+    /// What recv(2) with MSG_PEEK does.
+    pub(super) fn perform_peek(&mut self, link: usize, into: &mut [u8]) -> Result<usize, Errno> {
+        match self.world.links[link].conn.peek(End::Balancer, into) {
+            Read::Bytes(len) => Ok(len),
+            Read::EndOfStream => Ok(0),
+            Read::Failed(errno) => Err(errno),
+            Read::Nothing => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// What recv(2) does.
+    pub(super) fn perform_take(&mut self, link: usize, bytes: usize) -> Result<usize, Errno> {
+        match self.world.links[link].conn.read(End::Balancer, &mut vec![0; bytes]) {
+            Read::Bytes(len) => Ok(len),
+            Read::EndOfStream => Ok(0),
+            Read::Failed(errno) => Err(errno),
+            Read::Nothing => Err(Errno::EAGAIN),
+        }
+    }
+
+    /// What send(2) does.
+    pub(super) fn perform_send_now(&mut self, link: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        let has_room = self.world.links[link].conn.has_room(End::Balancer);
+        let limit = self.limit(Fault::ShortSend, bytes.len(), has_room);
+        match self.world.links[link].conn.write(End::Balancer, &bytes[..limit]) {
+            Write::Taken(len) => Ok(len),
+            Write::Failed(errno) => Err(errno),
+            Write::Full => Err(Errno::EAGAIN),
         }
     }
 
