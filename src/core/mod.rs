@@ -8,11 +8,13 @@
 //! - [`relay`]: one direction of a session
 //! - [`balance`]: which backend is next
 //! - [`even`]: which shard takes a connection
+//! - [`access`]: who may come in
 //! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod balance;
 pub mod even;
 pub mod moment;
