@@ -9,6 +9,7 @@
 //! - [`balance`]: which backend is next
 //! - [`even`]: which shard takes a connection
 //! - [`access`]: who may come in
+//! - [`limits`]: how much one client may have
 //! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
@@ -17,6 +18,7 @@
 pub mod access;
 pub mod balance;
 pub mod even;
+pub mod limits;
 pub mod moment;
 pub mod relay;
 pub mod session;
