@@ -10,6 +10,7 @@
 //! - [`even`]: which shard takes a connection
 //! - [`access`]: who may come in
 //! - [`limits`]: how much one client may have
+//! - [`proxy`]: who the client was, when a proxy says so
 //! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
@@ -20,6 +21,7 @@ pub mod balance;
 pub mod even;
 pub mod limits;
 pub mod moment;
+pub mod proxy;
 pub mod relay;
 pub mod session;
 pub mod spin;
