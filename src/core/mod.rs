@@ -11,6 +11,7 @@
 //! - [`access`]: who may come in
 //! - [`limits`]: how much one client may have
 //! - [`proxy`]: who the client was, when a proxy says so
+//! - [`health`]: what answers to checks and failed connects make of a backend
 //! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
@@ -20,6 +21,7 @@ pub mod access;
 pub mod balance;
 pub mod even;
 pub mod limits;
+pub mod health;
 pub mod moment;
 pub mod proxy;
 pub mod relay;
