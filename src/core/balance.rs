@@ -1,9 +1,34 @@
-//! Which backend is next. Picking reads counters and writes nothing but the turn; it takes no lock
-//! and allocates nothing.
+//! Which backend is next. Picking reads counters and tables and writes nothing but the turn; it
+//! takes no lock and allocates nothing.
+//!
+//! [`pick`] decides who is asked for, the algorithms decide among those: the primaries that are
+//! ready; while no primary is healthy, the backups; when nobody is healthy, those that are ejected,
+//! because a backend that failed a moment ago is better than none. A healthy backend that is full
+//! is worth waiting for: backups stand in for primaries that are down, not for busy ones.
 
 use std::fmt;
 
+use fastrand::Rng;
+
 use super::BackendId;
+
+mod drawn;
+mod eligible;
+mod first;
+mod hash;
+mod least_connections;
+mod load;
+mod random;
+mod round_robin;
+mod schedule;
+mod tables;
+mod tried;
+
+use eligible::Eligible;
+pub use hash::client_key;
+use tables::Tier;
+pub use tables::{Member, Tables};
+pub use tried::{MAX_TRIES, Tried};
 
 /// A rule for picking a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,218 +66,160 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// What picking may look at. Shards pick at the same time, so the counts may be a moment old.
-pub trait Pool {
-    /// Number of backends.
-    fn backends(&self) -> u16;
-    /// Connections that `backend` has now, those being made included.
-    fn connections(&self, backend: BackendId) -> u32;
-    /// A number that is one higher at each call, over all shards; it wraps.
-    fn next_turn(&self) -> u32;
+/// Whether a backend can have another connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// It can.
+    Ready,
+    /// It is healthy and has as many connections as it may.
+    Full,
+    /// Connects to it failed a moment ago: only when there is nobody else.
+    Ejected,
+    /// Checks say that it is down, or it was taken out.
+    Out,
 }
 
-/// A pick, and the rule that was used for it (`auto` decides between two).
+/// What picking may look at. Shards pick at the same time, so the counts may be a moment old.
+pub trait Pool {
+    /// What was worked out for the pool's configuration.
+    fn tables(&self) -> &Tables;
+    /// Whether `backend` can have another connection.
+    fn standing(&self, backend: BackendId) -> Standing;
+    /// Connections that `backend` has now, those being made included.
+    fn connections(&self, backend: BackendId) -> u32;
+    /// The part of its weight that `backend` gets now, in 256ths: 1 when it has just come up, 256
+    /// when slow start is over.
+    fn warmth(&self, backend: BackendId) -> u32;
+    /// A number that is one higher at each call, over all shards; it wraps.
+    fn next_turn(&self) -> u32;
+
+    /// Number of backends.
+    fn backends(&self) -> u16 {
+        self.tables().backends()
+    }
+}
+
+/// Who wants a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Hash of the client's address.
+    pub key: u64,
+    /// Whom the session has tried.
+    pub tried: &'a Tried,
+    /// Who served this client before, if clients stick.
+    pub sticky: Option<BackendId>,
+}
+
+/// What came of picking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Picked {
+    /// Somebody.
+    Backend(Pick),
+    /// Somebody is healthy and was not tried, but all such are full: worth waiting for.
+    Full,
+    /// There is nobody left to try.
+    Nobody,
+}
+
+/// A pick, and why it was that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pick {
     /// Who.
     pub backend: BackendId,
-    /// By which rule; never [`Algorithm::Auto`].
-    pub by: Algorithm,
+    /// Why.
+    pub by: By,
 }
 
-/// The backends that a session has tried; each is tried once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tried {
-    ids: [BackendId; MAX_TRIES],
-    len: u8,
+/// Why a backend was picked, in the words of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum By {
+    /// By this rule; never [`Algorithm::Auto`], which decides between two.
+    Algorithm(Algorithm),
+    /// It served this client before.
+    Sticky,
+    /// Nobody is healthy, and this one is ejected only.
+    LastResort,
 }
 
-/// A session gives up after so many backends: with the connect timeout at its default of 3 s a
-/// client learns within 24 s that nobody is there.
-pub const MAX_TRIES: usize = 8;
-
-impl Tried {
-    /// Nobody has been tried.
-    pub const NOBODY: Self = Self { ids: [BackendId(0); MAX_TRIES], len: 0 };
-
-    /// Notes that `backend` is being tried.
-    ///
-    /// # Panics
-    /// When [`Tried::is_full`]: [`pick`] does not offer a backend then.
-    pub fn add(&mut self, backend: BackendId) {
-        self.ids[usize::from(self.len)] = backend;
-        self.len += 1;
-    }
-
-    /// Whether `backend` has been tried.
-    #[must_use]
-    pub fn contains(&self, backend: BackendId) -> bool {
-        self.ids[..usize::from(self.len)].contains(&backend)
-    }
-
-    /// Whether there is no try left.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        usize::from(self.len) == MAX_TRIES
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Algorithm(algorithm) => algorithm.fmt(f),
+            Self::Sticky => f.write_str("sticky"),
+            Self::LastResort => f.write_str("last-resort"),
+        }
     }
 }
 
-/// Picks a backend that has not been tried, or nobody if there is none.
-pub fn pick(
-    algorithm: Algorithm,
-    pool: &impl Pool,
-    tried: &Tried,
-    rng: &mut fastrand::Rng,
-) -> Option<Pick> {
-    if tried.is_full() || pool.backends() == 0 {
-        return None;
+/// Picks a backend that `request` has not tried.
+pub fn pick(pool: &impl Pool, request: &Request<'_>, rng: &mut Rng) -> Picked {
+    if request.tried.is_full() {
+        return Picked::Nobody;
     }
-    let by = effective(algorithm, pool);
-    let backend = match by {
-        Algorithm::Random => random(pool, tried, rng),
-        Algorithm::LeastConnections => least_connections(pool, tried),
-        _ => in_turn(pool, tried).next(),
+    if let Some(backend) = sticky(pool, request) {
+        return Picked::Backend(Pick { backend, by: By::Sticky });
+    }
+    let tables = pool.tables();
+    for tier in [&tables.primaries, &tables.backups] {
+        let ready = Eligible { pool, tier, request, wanted: Standing::Ready, except: None };
+        if let Some((backend, algorithm)) = choose(&ready, rng) {
+            return Picked::Backend(Pick { backend, by: By::Algorithm(algorithm) });
+        }
+        if is_healthy(pool, tier, request) {
+            return Picked::Full;
+        }
+    }
+    for tier in [&tables.primaries, &tables.backups] {
+        let ejected = Eligible { pool, tier, request, wanted: Standing::Ejected, except: None };
+        if let Some((backend, _)) = choose(&ejected, rng) {
+            return Picked::Backend(Pick { backend, by: By::LastResort });
+        }
+    }
+    Picked::Nobody
+}
+
+/// Who served the client before, if that one can do it again.
+fn sticky(pool: &impl Pool, request: &Request<'_>) -> Option<BackendId> {
+    request.sticky.filter(|&backend| {
+        // What stuck under another configuration may not be in this one.
+        backend.0 < pool.backends()
+            && pool.standing(backend) == Standing::Ready
+            && !request.tried.contains(backend)
+    })
+}
+
+/// Whether one of `tier` is healthy and untried. One that became ready since it was asked for counts
+/// as full: whoever waits looks again.
+fn is_healthy(pool: &impl Pool, tier: &Tier, request: &Request<'_>) -> bool {
+    tier.seats.iter().any(|seat| {
+        matches!(pool.standing(seat.backend), Standing::Ready | Standing::Full)
+            && !request.tried.contains(seat.backend)
+    })
+}
+
+/// One of those that are eligible, and the rule that was used.
+fn choose<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<(BackendId, Algorithm)> {
+    let algorithm = match eligible.pool.tables().algorithm() {
+        Algorithm::Auto if is_even(eligible) => Algorithm::RoundRobin,
+        Algorithm::Auto => Algorithm::LeastConnections,
+        algorithm => algorithm,
+    };
+    let backend = match algorithm {
+        Algorithm::Auto | Algorithm::RoundRobin => round_robin::round_robin(eligible, rng),
+        Algorithm::LeastConnections => least_connections::least_connections(eligible),
+        Algorithm::Random => random::random(eligible, rng),
+        Algorithm::P2c | Algorithm::SourceHash | Algorithm::Maglev | Algorithm::First => {
+            first::first(eligible)
+        }
     }?;
-    Some(Pick { backend, by })
+    Some((backend, algorithm))
 }
 
-fn effective(algorithm: Algorithm, pool: &impl Pool) -> Algorithm {
-    if algorithm != Algorithm::Auto {
-        return algorithm;
-    }
-    let first = pool.connections(BackendId(0));
-    let even = (1..pool.backends()).all(|id| pool.connections(BackendId(id)) == first);
-    if even { Algorithm::RoundRobin } else { Algorithm::LeastConnections }
+/// Whether all have equally many connections.
+fn is_even<P: Pool>(eligible: &Eligible<'_, P>) -> bool {
+    let mut counts = eligible.seats().map(|seat| eligible.pool.connections(seat.backend));
+    let first = counts.next();
+    counts.all(|count| Some(count) == first)
 }
-
-/// The untried backends, beginning with the one whose turn it is.
-fn in_turn(pool: &impl Pool, tried: &Tried) -> impl Iterator<Item = BackendId> {
-    let backends = u32::from(pool.backends());
-    let first = pool.next_turn() % backends;
-    (first..first + backends)
-        .map(move |place| BackendId(u16::try_from(place % backends).expect("less than a u16")))
-        .filter(|&backend| !tried.contains(backend))
-}
-
-fn least_connections(pool: &impl Pool, tried: &Tried) -> Option<BackendId> {
-    // `min_by_key` keeps the first of equals, which is the one whose turn it is.
-    in_turn(pool, tried).min_by_key(|&backend| pool.connections(backend))
-}
-
-fn random(pool: &impl Pool, tried: &Tried, rng: &mut fastrand::Rng) -> Option<BackendId> {
-    let untried = || (0..pool.backends()).map(BackendId).filter(|&id| !tried.contains(id));
-    let count = untried().count();
-    if count == 0 { None } else { untried().nth(rng.usize(..count)) }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    /// A pool with fixed counts.
-    struct Fixed {
-        connections: Vec<u32>,
-        turn: Cell<u32>,
-    }
-
-    impl Fixed {
-        fn new(connections: &[u32]) -> Self {
-            Self { connections: connections.to_vec(), turn: Cell::new(0) }
-        }
-    }
-
-    impl Pool for Fixed {
-        fn backends(&self) -> u16 {
-            u16::try_from(self.connections.len()).expect("a small pool")
-        }
-        fn connections(&self, backend: BackendId) -> u32 {
-            self.connections[usize::from(backend.0)]
-        }
-        fn next_turn(&self) -> u32 {
-            self.turn.replace(self.turn.get().wrapping_add(1))
-        }
-    }
-
-    /// The next `picks` picks with nobody tried, by number.
-    fn picks<const N: usize>(algorithm: Algorithm, pool: &Fixed) -> [u16; N] {
-        let mut rng = fastrand::Rng::with_seed(7);
-        std::array::from_fn(|_| {
-            pick(algorithm, pool, &Tried::NOBODY, &mut rng).expect("a backend").backend.0
-        })
-    }
-
-    #[test]
-    fn round_robin_takes_each_in_turn() {
-        assert_eq!(picks(Algorithm::RoundRobin, &Fixed::new(&[9, 0, 4])), [0, 1, 2, 0, 1]);
-    }
-
-    #[test]
-    fn the_turn_survives_its_wrap() {
-        let pool = Fixed::new(&[0, 0]);
-        pool.turn.set(u32::MAX);
-        assert_eq!(picks(Algorithm::RoundRobin, &pool), [1, 0, 1]);
-    }
-
-    #[test]
-    fn least_connections_takes_the_idlest() {
-        assert_eq!(picks(Algorithm::LeastConnections, &Fixed::new(&[3, 1, 2])), [1, 1, 1]);
-    }
-
-    #[test]
-    fn least_connections_breaks_ties_in_turn() {
-        let picked: [u16; 6] = picks(Algorithm::LeastConnections, &Fixed::new(&[5, 0, 0]));
-        assert!(picked.contains(&1) && picked.contains(&2) && !picked.contains(&0), "{picked:?}");
-    }
-
-    #[test]
-    fn auto_is_round_robin_while_even_and_says_which_it_was() {
-        let mut rng = fastrand::Rng::with_seed(7);
-        let mut by = |connections: &[u32]| {
-            pick(Algorithm::Auto, &Fixed::new(connections), &Tried::NOBODY, &mut rng)
-                .map(|pick| (pick.backend.0, pick.by))
-        };
-        assert_eq!(by(&[2, 2, 2]), Some((0, Algorithm::RoundRobin)));
-        assert_eq!(by(&[2, 2, 1]), Some((2, Algorithm::LeastConnections)));
-    }
-
-    #[test]
-    fn random_reaches_everybody() {
-        let picked: [u16; 64] = picks(Algorithm::Random, &Fixed::new(&[0, 0, 0]));
-        assert!([0, 1, 2].iter().all(|backend| picked.contains(backend)), "{picked:?}");
-    }
-
-    #[test]
-    fn nobody_is_tried_twice_and_the_end_comes() {
-        for algorithm in
-            [Algorithm::Auto, Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Random]
-        {
-            let (pool, mut rng) = (Fixed::new(&[1, 0, 2]), fastrand::Rng::with_seed(7));
-            let mut tried = Tried::NOBODY;
-            for _ in 0..3 {
-                let pick = pick(algorithm, &pool, &tried, &mut rng).expect("one is left");
-                assert!(!tried.contains(pick.backend), "{algorithm}");
-                tried.add(pick.backend);
-            }
-            assert_eq!(pick(algorithm, &pool, &tried, &mut rng), None, "{algorithm}");
-        }
-    }
-
-    #[test]
-    fn tries_are_bounded_however_many_backends_there_are() {
-        let (pool, mut rng) = (Fixed::new(&[0; 100]), fastrand::Rng::with_seed(7));
-        let mut tried = Tried::NOBODY;
-        while let Some(pick) = pick(Algorithm::RoundRobin, &pool, &tried, &mut rng) {
-            tried.add(pick.backend);
-        }
-        assert!(tried.is_full());
-    }
-
-    #[test]
-    fn an_empty_pool_has_nobody() {
-        let mut rng = fastrand::Rng::with_seed(7);
-        let picked = pick(Algorithm::Auto, &Fixed::new(&[]), &Tried::NOBODY, &mut rng);
-        assert_eq!(picked, None);
-    }
-}
+mod tests;

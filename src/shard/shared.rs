@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::core::balance::{Algorithm, Pool};
+use crate::core::balance::{Algorithm, Member, Pool, Standing, Tables};
 use crate::core::session::Rules;
 use crate::core::{BackendId, Candidate};
 
@@ -18,7 +18,7 @@ pub struct Shared {
     /// The backends, in the order of the configuration.
     pub backends: Vec<Backend>,
     /// How they are picked.
-    pub algorithm: Algorithm,
+    tables: Tables,
     /// What sessions go by.
     pub rules: Rules,
     /// One for each shard.
@@ -63,7 +63,11 @@ impl Shared {
         let counters = (0..shards).map(|_| CachePadded::default()).collect();
         let turn = CachePadded::default();
         let stopping = AtomicBool::new(false);
-        Self { backends, algorithm, rules, counters, turn, stopping }
+        let member = |name| Member { name, weight: 1, backup: false };
+        let members: Vec<_> =
+            backends.iter().map(|backend| member(backend.name.as_str())).collect();
+        let tables = Tables::new(algorithm, &members);
+        Self { backends, tables, rules, counters, turn, stopping }
     }
 
     /// One backend.
@@ -85,8 +89,16 @@ impl Shared {
 }
 
 impl Pool for Shared {
-    fn backends(&self) -> u16 {
-        u16::try_from(self.backends.len()).expect("the configuration allows no more")
+    fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    fn standing(&self, _: BackendId) -> Standing {
+        Standing::Ready
+    }
+
+    fn warmth(&self, _: BackendId) -> u32 {
+        256
     }
 
     fn connections(&self, backend: BackendId) -> u32 {

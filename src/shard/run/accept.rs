@@ -6,7 +6,7 @@ use tracing::warn;
 use uring::{Errno, Owner};
 
 use crate::core::Candidate;
-use crate::core::balance::{Pick, Tried, pick};
+use crate::core::balance::{Pick, Picked, Request, Tried, pick};
 use crate::core::even::elsewhere;
 use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
@@ -154,7 +154,10 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn pick(&mut self, tried: &Tried) -> Option<(Candidate, Pick)> {
-        let pick = pick(self.shared.algorithm, &*self.shared, tried, &mut self.rng)?;
+        let request = Request { key: 0, tried, sticky: None };
+        let Picked::Backend(pick) = pick(&*self.shared, &request, &mut self.rng) else {
+            return None;
+        };
         Some((self.shared.backend(pick.backend).first_candidate(pick.backend), pick))
     }
 }
