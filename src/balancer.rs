@@ -2,30 +2,30 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, ListenOptions, Waker};
+use uring::{ListenError, ListenOptions};
 
+use crate::config::plan::Address;
 use crate::config::{BUFFER_BYTES, Config};
+use crate::control::world::{Changes, World};
 use crate::engine::{Engine, EngineError};
+use crate::shard::bells::Bells;
 use crate::shard::driver::{Counts, Driver, Wiring};
 use crate::shard::epoll::{EpollConfig, EpollDriver};
 use crate::shard::post::Post;
-use crate::shard::shared::{Backend, Shared};
+use crate::shard::shared::{Shared, Stopping};
 use crate::shard::uring::UringDriver;
 use crate::shard::{Room, Shard};
 
 /// Shards that take connections.
 #[derive(Debug)]
 pub struct Balancer {
-    address: SocketAddr,
-    listen_options: ListenOptions,
     engine: Engine,
+    world: Arc<Mutex<World>>,
     shared: Arc<Shared>,
-    wakers: Vec<Waker>,
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<Ended>,
 }
@@ -52,7 +52,6 @@ struct Plan {
     index: usize,
     cpu: usize,
     wiring: Wiring,
-    listener: OwnedFd,
     driver: DriverConfig,
     room: Room,
     shared: Arc<Shared>,
@@ -72,31 +71,20 @@ impl Balancer {
     /// A [`StartError`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         let engine = Engine::choose(config.engine)?;
-        let listeners = listeners(config)?;
-        let address = uring::local_address(&listeners[0])?;
-        let listen_options = uring::listen_options(&listeners[0])?;
-        let backends = config.backends.iter().cloned();
-        let backends = backends.map(|one| Backend::new(one.name, one.addresses)).collect();
         let shards = config.cpus.len();
-        let shared = Shared::new(backends, config.algorithm, config.rules, shards);
-        let (ended_tx, ended) = channel();
-        let mut balancer = Self {
-            address,
-            listen_options,
-            engine,
-            shared: Arc::new(shared),
-            wakers: Vec::new(),
-            threads: Vec::new(),
-            ended,
-        };
-        let wakes = listeners.iter().map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
-        let (wakers, wakes): (Vec<_>, Vec<_>) = wakes.into_iter().unzip();
+        let pairs = (0..shards).map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
+        let (wakers, wakes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let post = Arc::new(Post::new(wakers.iter().cloned()));
-        balancer.wakers = wakers;
-        for (shard, (listener, wake)) in listeners.into_iter().zip(wakes).enumerate() {
+        let shared = Arc::new(Shared::new(shards, config.drain, Arc::new(Bells::new(wakers))));
+        let mut world = World::new(Arc::clone(&shared));
+        world.apply(&config.listeners, &config.pools)?;
+        let (ended_tx, ended) = channel();
+        let world = Arc::new(Mutex::new(world));
+        let mut balancer = Self { engine, world, shared, threads: Vec::new(), ended };
+        for (shard, wake) in wakes.into_iter().enumerate() {
             let wiring = Wiring { wake, post: Arc::clone(&post), shard };
             // On failure the shards that run already stop: `balancer` is dropped.
-            balancer.start_shard(config, wiring, listener, ended_tx.clone())?;
+            balancer.start_shard(config, wiring, ended_tx.clone())?;
         }
         Ok(balancer)
     }
@@ -105,7 +93,6 @@ impl Balancer {
         &mut self,
         config: &Config,
         wiring: Wiring,
-        listener: OwnedFd,
         ended: Sender<Ended>,
     ) -> Result<(), StartError> {
         let index = wiring.shard;
@@ -113,7 +100,6 @@ impl Balancer {
             index,
             cpu: config.cpus[index],
             wiring,
-            listener,
             driver: driver_config(&self.engine, config),
             room: config.room_a_shard,
             shared: Arc::clone(&self.shared),
@@ -125,16 +111,36 @@ impl Balancer {
         ready.recv().unwrap_or(Err(StartError::Resources(io::ErrorKind::Other.into())))
     }
 
-    /// Where clients connect: the real port where port 0 was asked for.
+    /// Where clients connect, in the order of the configuration: the real port where port 0 was asked
+    /// for.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> Vec<Address> {
+        lock(&self.world).listeners().map(|listener| listener.address.clone()).collect()
     }
 
-    /// What the kernel made of the options of the listeners.
+    /// The first of those that is not a unix socket.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let inet = lock(&self.world).listeners().find_map(|listener| match &listener.address {
+            Address::Inet(address) => Some(*address),
+            Address::Unix(_) => None,
+        });
+        inet.expect("a listener with an internet address")
+    }
+
+    /// What the kernel made of the options of the first listener.
     #[must_use]
     pub fn listen_options(&self) -> ListenOptions {
-        self.listen_options
+        let mut options = ListenOptions::default();
+        if let Some(listener) = lock(&self.world).listeners().next() {
+            listener.sockets.for_each(|socket| {
+                options = uring::listen_options(socket).unwrap_or_default();
+            });
+        }
+        options
     }
 
     /// What moves the bytes.
@@ -149,10 +155,10 @@ impl Balancer {
         &self.shared
     }
 
-    /// A handle that asks the shards to stop, for other threads.
+    /// What changes and stops it, for other threads.
     #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper { shared: Arc::clone(&self.shared), wakers: self.wakers.clone() }
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared), world: Arc::clone(&self.world) }
     }
 
     /// Waits until all shards have ended: after a stop, or because one of them could not go on, in
@@ -166,7 +172,7 @@ impl Balancer {
             let outcome =
                 self.ended.recv().unwrap_or_else(|_| Err(io::Error::other("a shard is gone")));
             if outcome.is_err() {
-                self.stopper().stop();
+                self.shared.stop(Stopping::Cut);
             }
             outcomes.push(outcome);
         }
@@ -182,24 +188,47 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        self.stopper().stop();
+        self.handle().stop(Stopping::Cut);
         self.join_threads();
     }
 }
 
-/// Asks shards to stop.
+/// Changes and stops a running balancer.
 #[derive(Clone, Debug)]
-pub struct Stopper {
+pub struct Handle {
     shared: Arc<Shared>,
-    wakers: Vec<Waker>,
+    world: Arc<Mutex<World>>,
 }
 
-impl Stopper {
-    /// No connection is accepted any more; open sessions have a second to end.
-    pub fn stop(&self) {
-        self.shared.stop();
-        self.wakers.iter().for_each(Waker::wake);
+impl Handle {
+    /// Puts another configuration in force.
+    ///
+    /// # Errors
+    /// When an address is not to be had; then nothing has changed.
+    pub fn apply(&self, config: &Config) -> Result<Changes, ListenError> {
+        self.world().apply(&config.listeners, &config.pools)
     }
+
+    /// No client can connect any more. Those who have may end what they do, or not.
+    pub fn stop(&self, how: Stopping) {
+        self.world().close();
+        self.shared.stop(how);
+    }
+
+    /// What shards see.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What is in force. Shards never wait for this lock.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+}
+
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says how a shard ended, also when that was a panic.
@@ -223,8 +252,8 @@ fn run_shard(plan: Plan, ready: &Sender<Result<(), StartError>>, ended: &Sender<
     if let Err(error) = uring::pin_to(plan.cpu) {
         tracing::warn!(cpu = plan.cpu, %error, "shard {} is not pinned", plan.index);
     }
-    let Plan { index, driver, wiring, listener, room, shared, .. } = plan;
-    let seat = Seat { index, room, shared, listener, ready };
+    let Plan { index, driver, wiring, room, shared, .. } = plan;
+    let seat = Seat { index, room, shared, ready };
     report.outcome = match driver {
         DriverConfig::Uring(config) => {
             let driver = UringDriver::new(&config, wiring);
@@ -241,18 +270,13 @@ struct Seat<'a> {
     index: usize,
     room: Room,
     shared: Arc<Shared>,
-    listener: OwnedFd,
     ready: &'a Sender<Result<(), StartError>>,
 }
 
 impl Seat<'_> {
     /// The whole life of a shard, compiled for each driver.
-    fn run<D: Driver<Listener = OwnedFd>>(self, driver: Result<D, StartError>) -> Ended {
-        let listening = driver.and_then(|mut driver| {
-            driver.listen(self.listener)?;
-            Ok(driver)
-        });
-        let driver = match listening {
+    fn run<D: Driver>(self, driver: Result<D, StartError>) -> Ended {
+        let driver = match driver {
             Ok(driver) => driver,
             Err(error) => {
                 let _ = self.ready.send(Err(error));
@@ -264,19 +288,6 @@ impl Seat<'_> {
         let _ = self.ready.send(Ok(()));
         shard.run().map(|()| shard.driver().counters())
     }
-}
-
-/// One listener for each shard, on one address; the kernel spreads connections over them.
-fn listeners(config: &Config) -> Result<Vec<OwnedFd>, StartError> {
-    uring::check_unused(config.listen)?;
-    let (address, backlog, options) = (config.listen, config.backlog, config.listen_options);
-    let mut how = Listen { address, backlog, shared: true, options };
-    let mut listeners = Vec::with_capacity(config.cpus.len());
-    for _ in &config.cpus {
-        listeners.push(uring::listen(&how)?);
-        how.address = uring::local_address(&listeners[0])?;
-    }
-    Ok(listeners)
 }
 
 fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {

@@ -24,6 +24,12 @@ use cpus::HostCpus;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where clients connect.
+    pub listeners: Vec<plan::ListenerConfig>,
+    /// Who serves them.
+    pub pools: Vec<plan::PoolConfig>,
+    /// How long open sessions may go on when the program is asked to end.
+    pub drain: Duration,
+    /// Where clients connect.
     pub listen: SocketAddr,
     /// How many more addresses the name to listen on has.
     pub listen_unused: usize,
@@ -168,10 +174,52 @@ impl Config {
         let max_sessions = max_sessions(serve.max_sessions, cpus.len(), fds_a_shard, nofile)?;
         let max_sessions_a_shard = max_sessions / cpus.len();
         let buffers = serve.buffers.unwrap_or_else(|| buffers_for(max_sessions_a_shard));
-        let deadlines = Deadlines {
-            connect: serve.connect_timeout,
-            idle: serve.idle_timeout,
-            half_closed: serve.half_closed_timeout,
+        let listen_options = ListenOptions {
+            defer_accept: serve.defer_accept,
+            fast_open: serve.tcp_fastopen.unwrap_or(0),
+        };
+        let pool = plan::PoolConfig {
+            name: "main".into(),
+            destination: plan::Destination::Backends,
+            backends: backends
+                .iter()
+                .map(|one| plan::BackendConfig {
+                    name: one.name.clone(),
+                    target: plan::Target::Unix("/".into()),
+                    addresses: one.addresses.iter().map(|a| plan::Address::Inet(*a)).collect(),
+                    weight: 1,
+                    backup: false,
+                    max_connections: None,
+                })
+                .collect(),
+            algorithm: serve.algorithm.into(),
+            sticky: None,
+            connect_timeout: serve.connect_timeout,
+            idle_timeout: serve.idle_timeout,
+            half_closed_timeout: serve.half_closed_timeout,
+            wait_for_backend: serve.not_yet.wait_for_backend_timeout.unwrap_or_default(),
+            on_unavailable: plan::OnUnavailable::Close,
+            queue: plan::Queue { size: 1024, timeout: Duration::from_secs(5) },
+            session_failover: false,
+            close_when_down: false,
+            send_proxy: None,
+            max_age: None,
+            splice,
+            slow_start: None,
+            health: None,
+            ejection: None,
+        };
+        let listener = plan::ListenerConfig {
+            name: "main".into(),
+            address: plan::Address::Inet(listen),
+            unused_addresses: listen_unused,
+            pool: 0,
+            backlog: serve.backlog.min(somaxconn()),
+            options: listen_options,
+            max_sessions: None,
+            access: plan::Access::default(),
+            per_ip: plan::PerIp::default(),
+            accept_proxy: None,
         };
         Ok(Self {
             listen,
@@ -188,7 +236,10 @@ impl Config {
             engine: serve.engine,
             room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
             buffers,
-            rules: Rules { deadlines, splice },
+            rules: crate::shard::pool::rules(&pool),
+            listeners: vec![listener],
+            pools: vec![pool],
+            drain: Duration::from_secs(1),
             busy_poll: serve.busy_poll,
             nofile,
             report_interval: serve.report_interval,

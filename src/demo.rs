@@ -15,8 +15,7 @@ use nix::sys::signal::SigSet;
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Demo};
 use crate::config::{Config, ConfigError};
-use crate::core::BackendId;
-use crate::core::balance::Pool;
+use crate::shard::shared::Stopping;
 
 /// Why there was nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +62,7 @@ pub fn run(demo: &Demo, signals: SigSet) -> Result<(), DemoError> {
     introduce(&mut out, &backends, &balancer, demo)?;
     let report = put_load(&balancer, demo, signals)?;
     show(&mut out, &report, &balancer)?;
-    balancer.stopper().stop();
+    balancer.handle().stop(Stopping::Cut);
     balancer.join()?;
     backends.stop();
     Ok(())
@@ -134,11 +133,13 @@ fn introduce(
 
 fn show(out: &mut impl Write, report: &Report, balancer: &Balancer) -> io::Result<()> {
     write!(out, "{}", report.to_text())?;
-    let shared = balancer.shared();
-    let connections: Vec<String> = (0..shared.backends())
-        .map(|id| {
-            let (connected, failed) = shared.backend(BackendId(id)).connected_and_failed();
-            format!("{} {connected} ({failed} failed)", NAMES[usize::from(id)])
+    let snapshot = balancer.shared().snapshot();
+    let members = snapshot.pools.iter().flat_map(|pool| &pool.members);
+    let connections: Vec<String> = members
+        .zip(NAMES)
+        .map(|(member, name)| {
+            let (connected, failed) = member.backend.connected_and_failed();
+            format!("{name} {connected} ({failed} failed)")
         })
         .collect();
     writeln!(out, "balancer's connections  {}", connections.join("  "))?;

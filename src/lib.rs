@@ -7,6 +7,7 @@
 pub mod balancer;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod core;
 pub mod demo;
 pub mod engine;

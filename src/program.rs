@@ -11,12 +11,13 @@ use nix::sys::signal::{SigSet, Signal};
 use tracing::{info, warn};
 use uring::ListenOptions;
 
-use crate::balancer::{Balancer, StartError, Stopper};
+use crate::balancer::{Balancer, Handle, StartError};
 use crate::cli::{Cli, Command, Serve};
 use crate::config::{BUFFER_BYTES, Config, ConfigError};
 use crate::core::relay::Splice;
 use crate::logging::Logging;
 use crate::report;
+use crate::shard::shared::Stopping;
 
 /// Why the program ends with exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
         let engine = balancer.engine().to_string();
         report::regularly(interval, engine, config.cpus.clone(), shared.clone())?;
     }
-    stop_on_signal(signals, balancer.stopper())?;
+    stop_on_signal(signals, balancer.handle())?;
     let drivers = balancer.join().map_err(ProgramError::Shard)?;
     report::at_the_end(&config, &shared, &drivers, &logging);
     Ok(())
@@ -121,16 +122,14 @@ fn warn_of_fast_open(options: ListenOptions) {
     }
 }
 
-/// The first signal stops the shards; a second one does not wait for open sessions.
-fn stop_on_signal(signals: SigSet, stopper: Stopper) -> io::Result<()> {
+/// The first signal lets sessions end; a second one does not wait for them.
+fn stop_on_signal(signals: SigSet, balancer: Handle) -> io::Result<()> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Ok(signal) = signals.wait() {
-            info!("{signal}: stopping");
-            stopper.stop();
-        }
-        if let Ok(signal) = signals.wait() {
-            complain(&format!("{signal} again: ended at once"));
-            std::process::exit(0);
+        for how in [Stopping::Drain, Stopping::Cut] {
+            if let Ok(signal) = signals.wait() {
+                info!("{signal}: stopping");
+                balancer.stop(how);
+            }
         }
     })?;
     Ok(())

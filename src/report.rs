@@ -11,6 +11,7 @@ use crate::core::session::EndReason;
 use crate::logging::Logging;
 use crate::shard::counters::Counters;
 use crate::shard::driver::Counts;
+use crate::shard::pool::Member;
 use crate::shard::shared::Shared;
 
 /// Logs the present state every `interval`, on a thread of its own that ends with the program.
@@ -57,7 +58,8 @@ pub(crate) fn at_the_end(config: &Config, shared: &Shared, drivers: &[Counts], l
 }
 
 fn tell_backends(shared: &Shared) {
-    for backend in &shared.backends {
+    let snapshot = shared.snapshot();
+    for Member { backend, .. } in snapshot.pools.iter().flat_map(|pool| &pool.members) {
         let (connected, failed) = backend.connected_and_failed();
         let active = backend.active();
         info!(

@@ -20,8 +20,8 @@
 pub mod access;
 pub mod balance;
 pub mod even;
-pub mod limits;
 pub mod health;
+pub mod limits;
 pub mod moment;
 pub mod proxy;
 pub mod relay;

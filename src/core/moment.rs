@@ -10,6 +10,9 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Later than everything.
+    pub const NEVER: Self = Self { ns: u64::MAX };
+
     /// The moment `ns` nanoseconds after the origin.
     #[must_use]
     pub const fn from_ns(ns: u64) -> Self {

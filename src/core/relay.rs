@@ -448,7 +448,7 @@ fn watch() -> (State, Step) {
 }
 
 impl Unexpected {
-    fn at(event: Event) -> Self {
+    pub(super) fn at(event: Event) -> Self {
         let holder = match event {
             Event::Received(held) => Some(Holder::Buffer(held.buffer)),
             Event::Filled(pipe) => Some(Holder::Pipe(pipe)),

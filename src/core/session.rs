@@ -1,179 +1,37 @@
 //! A client and its backend, from the accepted connection to the freed slot.
 //!
 //! ```text
-//!                      refused, and another is left
-//!                          ┌──────────┐
-//!            accepted      ▼          │      connected
-//!  (slot) ────────────▶ Connecting ───┴──────────────────▶ Relaying
-//!                          │ nobody is left, cut             │ both directions finished, a side
-//!                          ▼                                 ▼ is gone, a deadline, cut
-//!                       Closing ◀────────────────────────────┘
-//!                          │ nothing is in flight
-//!                          ▼
-//!                     (slot is free)
+//!                                            refused, and another is left
+//!           whole              somebody         ┌──────────┐
+//!  Greeting ────▶ (placed) ───────────────────▶ Connecting ┴─ connected ──▶ Relaying
+//!     ▲              │ nobody ┌────────────────▶    │                          │ both directions
+//!     │ PROXY        ▼        │ somebody            │ nobody is left           │ finished, a side
+//!     │           Waiting ────┘ ◀───────────────────┘                          │ is gone, a deadline,
+//!  (accepted)        │ in vain                                                 │ cut
+//!                    ▼                                                         │
+//!                TurnedAway ─── the client has left, a deadline ──▶ Closing ◀──┘
+//!                                                                      │ nothing is in flight
+//!                                                                      ▼
+//!                                                                (slot is free)
 //! ```
 //!
-//! What is intended ([`Session`]'s state) and what the kernel holds (`connecting`, and what the two
-//! relays have in flight) are two facts. Closing has three steps: start nothing new and cancel what
-//! is in flight, again if need be; wait for the last of it; free.
+//! What is intended ([`Session`]'s state) and what the kernel holds (`connecting`, `polling`, and what
+//! the two relays have in flight) are facts apart. Closing has three steps: start nothing new and
+//! cancel what is in flight, again if need be; wait for the last of it; free.
+
+mod words;
 
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
-
 use super::balance::Tried;
 use super::moment::Moment;
-use super::relay::{self, Holder, InFlight, PathChange, Relay, Splice, Step};
-use super::{BackendId, BufferId, Candidate, Direction, PipeId, Side};
+use super::relay::{self, Holder, InFlight, PathChange, Relay, Step};
+use super::{BackendId, BufferId, Candidate, Direction, Side};
 
 pub use super::relay::Held;
-
-/// How long a session may wait, and for what. All are finite.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
-    /// For one backend to accept the connection.
-    pub connect: Duration,
-    /// For any byte in either direction.
-    pub idle: Duration,
-    /// For any byte after one side has finished writing.
-    pub half_closed: Duration,
-}
-
-/// What sessions go by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// How long they may wait.
-    pub deadlines: Deadlines,
-    /// When their bytes go through pipes.
-    pub splice: Splice,
-}
-
-/// Why a session ended; the first cause wins. Logs and counters use the two letters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EndReason {
-    /// `--` Both sides finished and every received byte was delivered.
-    Finished,
-    /// `CD` The client reset the connection, or could not be written to.
-    ClientGone,
-    /// `SD` The backend reset the connection, or could not be written to.
-    BackendGone,
-    /// `SC` No backend accepted the connection.
-    BackendUnreachable,
-    /// `tD` No byte in either direction for the idle timeout.
-    IdleTimeout,
-    /// `hD` One side had finished and no byte came for the half-closed timeout.
-    HalfClosedTimeout,
-    /// `KD` The program stops.
-    Cut,
-}
-
-impl EndReason {
-    /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 7] = [
-        Self::Finished,
-        Self::ClientGone,
-        Self::BackendGone,
-        Self::BackendUnreachable,
-        Self::IdleTimeout,
-        Self::HalfClosedTimeout,
-        Self::Cut,
-    ];
-
-    /// Two letters and a word.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Finished => "-- finished",
-            Self::ClientGone => "CD client-gone",
-            Self::BackendGone => "SD backend-gone",
-            Self::BackendUnreachable => "SC backend-unreachable",
-            Self::IdleTimeout => "tD idle-timeout",
-            Self::HalfClosedTimeout => "hD half-closed-timeout",
-            Self::Cut => "KD cut",
-        }
-    }
-}
-
-/// What can happen to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The connect in flight succeeded.
-    Connected,
-    /// The connect in flight failed, or could not be started; `next` is another place worth
-    /// trying, if there is one.
-    ConnectFailed {
-        /// Where to go instead.
-        next: Option<Candidate>,
-    },
-    /// The connect could not be started because this host is short of something; it will be tried
-    /// again.
-    ConnectDeferred,
-    /// Something happened in one direction.
-    Relay(Direction, relay::Event),
-    /// The timer of this session fired.
-    TimerFired,
-    /// The program ends.
-    Cut,
-}
-
-/// What is to be done for a session, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Connect there; the socket of a failed attempt, if there is one, is closed first.
-    Connect(Candidate),
-    /// Give up the connect in flight.
-    CancelConnect,
-    /// Receive from the direction's source.
-    Recv {
-        /// Which direction.
-        direction: Direction,
-        /// Whether bytes are probably there already.
-        ready: bool,
-    },
-    /// Send to the direction's destination.
-    Send {
-        /// Which direction.
-        direction: Direction,
-        /// What to send.
-        held: Held,
-    },
-    /// Send [`relay::Event::BufferFree`] when buffers are free.
-    AwaitBuffer(Direction),
-    /// Fill an empty pipe from the direction's source, now, and say at once how that went:
-    /// [`relay::Event::Filled`], `FilledNothing`, `FilledEnd`, `NoPipe` or `RecvFailed`.
-    Fill(Direction),
-    /// Empty the pipe into the direction's destination, now, and say at once how that went:
-    /// [`relay::Event::Drained`] or `SendFailed`.
-    Drain(Direction, PipeId),
-    /// Wait until the direction's source has bytes, or its destination takes some.
-    Poll(Direction, Side),
-    /// Tell the direction's destination that its source has finished.
-    FinishWriting(Direction),
-    /// Give up what is in flight in this direction.
-    Cancel(Direction, InFlight),
-    /// Give a buffer back.
-    Release(BufferId),
-    /// Give a pipe back that still holds bytes, which nobody will get.
-    ClosePipe(PipeId),
-    /// The direction changed its path.
-    CountPath(Direction, PathChange),
-    /// Send [`Event::TimerFired`] at this moment; replaces the timer that was armed.
-    ArmTimer(Moment),
-    /// Nothing is in flight and nothing will be: close the sockets, forget the session.
-    Free {
-        /// Why it ended.
-        reason: EndReason,
-        /// Whether the client must see a reset, because what it got is not the whole.
-        reset_client: bool,
-        /// The same for the backend.
-        reset_backend: bool,
-    },
-    /// The kernel answered what was not asked: count it.
-    CountUnexpected,
-}
-
-/// What one event leads to: at most a released buffer, two cancels and a timer.
-pub type Actions = ArrayVec<Action, 4>;
+pub use words::{
+    Action, Actions, Deadlines, EndReason, Event, Greeting, Next, Rules, Unavailable, WaitFor,
+};
 
 /// The pair.
 #[derive(Clone, Debug)]
@@ -182,41 +40,64 @@ pub struct Session {
     relays: [Relay; 2],
     /// Whether a connect is in flight.
     connecting: bool,
+    /// Whether a poll of the client is in flight, before or instead of its relay.
+    polling: bool,
     last_progress: Moment,
+    /// When it is as old as it may become.
+    ends_at: Moment,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A connect to `candidate` is in flight, or its failure is being dealt with.
-    Connecting { candidate: Candidate, tried: Tried, deadline: Moment },
+    /// The client is to say first whom it speaks for.
+    Greeting { deadline: Moment },
+    /// There is no backend for the client now; the shard tells when there is.
+    Waiting { what: WaitFor, since: Moment },
+    /// A connect to `candidate` is in flight, or its failure is being dealt with. `waiting_since` is
+    /// when there was nobody for the first time, if that was so.
+    Connecting {
+        candidate: Candidate,
+        tried: Tried,
+        deadline: Moment,
+        waiting_since: Option<Moment>,
+    },
     /// Both sides are connected.
     Relaying { backend: BackendId },
+    /// The client was told that there is nobody, and has a little time to take it.
+    TurnedAway { reason: EndReason, deadline: Moment },
     /// No new I/O is started; the slot is freed when nothing is in flight.
-    Closing { backend: BackendId, reason: EndReason, reset: bool },
+    Closing { backend: Option<BackendId>, reason: EndReason, reset: bool },
 }
 
 impl Session {
-    /// A session for a client that was just accepted, and what to do first.
+    /// A session for a client that was just accepted, and what to do first. It ends at `ends_at`, or
+    /// soon after; `greeted` says that the client need not say whom it speaks for.
     #[must_use]
-    pub fn open(candidate: Candidate, now: Moment, rules: &Rules) -> (Self, Actions) {
-        let mut tried = Tried::NOBODY;
-        tried.add(candidate.backend);
-        let deadline = now + rules.deadlines.connect;
-        let session = Self {
-            state: State::Connecting { candidate, tried, deadline },
+    pub fn open(greeted: bool, ends_at: Moment, now: Moment, rules: &Rules) -> (Self, Actions) {
+        let deadline = now + rules.deadlines.greeting;
+        let mut session = Self {
+            state: State::Greeting { deadline },
             relays: [Relay::UNOPENED; 2],
-            connecting: true,
+            connecting: false,
+            polling: false,
             last_progress: now,
+            ends_at,
         };
-        (session, actions([Action::ArmTimer(deadline), Action::Connect(candidate)]))
+        if greeted {
+            return (session, actions([Action::Place]));
+        }
+        session.polling = true;
+        (session, actions([Action::ArmTimer(deadline), POLL_CLIENT]))
     }
 
     /// The backend that is charged with this session now.
     #[must_use]
-    pub fn backend(&self) -> BackendId {
+    pub fn backend(&self) -> Option<BackendId> {
         match self.state {
-            State::Connecting { candidate, .. } => candidate.backend,
-            State::Relaying { backend } | State::Closing { backend, .. } => backend,
+            State::Connecting { candidate, .. } => Some(candidate.backend),
+            State::Relaying { backend } => Some(backend),
+            State::Closing { backend, .. } => backend,
+            State::Greeting { .. } | State::Waiting { .. } | State::TurnedAway { .. } => None,
         }
     }
 
@@ -225,7 +106,16 @@ impl Session {
     pub fn connecting(&self) -> Option<(Candidate, &Tried)> {
         match &self.state {
             State::Connecting { candidate, tried, .. } => Some((*candidate, tried)),
-            State::Relaying { .. } | State::Closing { .. } => None,
+            _ => None,
+        }
+    }
+
+    /// What it waits for, if it does.
+    #[must_use]
+    pub fn waiting(&self) -> Option<WaitFor> {
+        match self.state {
+            State::Waiting { what, .. } => Some(what),
+            _ => None,
         }
     }
 
@@ -238,13 +128,92 @@ impl Session {
     /// One event; total: an event that nothing can have caused is counted and changes nothing.
     pub fn on(&mut self, event: Event, now: Moment, rules: &Rules) -> Actions {
         match event {
+            Event::Placed(next) => self.on_placed(next, now, rules),
+            Event::Greeted(greeting) => self.on_greeted(greeting, now),
+            Event::Discarded { more } => self.on_discarded(more, now),
             Event::Connected => self.on_connected(now, rules),
             Event::ConnectFailed { next } => self.on_connect_failed(next, now, rules),
             Event::ConnectDeferred => self.on_connect_deferred(now),
             Event::Relay(direction, event) => self.on_relay(direction, event, now, rules),
             Event::TimerFired => self.on_timer(now, rules),
-            Event::Cut => self.close(EndReason::Cut, true, now),
+            Event::Cut(reason) => self.close(reason, true, now),
         }
+    }
+
+    fn on_placed(&mut self, next: Next, now: Moment, rules: &Rules) -> Actions {
+        match self.state {
+            State::Greeting { .. } if !self.polling => {
+                self.go(next, Tried::NOBODY, None, now, rules)
+            }
+            State::Waiting { since, .. } => self.go(next, Tried::NOBODY, Some(since), now, rules),
+            _ => actions([Action::CountUnexpected]),
+        }
+    }
+
+    fn on_greeted(&mut self, greeting: Greeting, now: Moment) -> Actions {
+        match (self.state, greeting) {
+            (State::Greeting { .. }, Greeting::Part) => self.poll_client(),
+            (State::Greeting { .. }, Greeting::Whole) => actions([Action::Place]),
+            (State::Greeting { .. }, Greeting::Bad) => {
+                self.close(EndReason::BadGreeting, true, now)
+            }
+            _ => actions([Action::CountUnexpected]),
+        }
+    }
+
+    fn on_discarded(&mut self, more: bool, now: Moment) -> Actions {
+        match (self.state, more) {
+            (State::TurnedAway { .. }, true) => self.poll_client(),
+            (State::TurnedAway { reason, .. }, false) => self.close(reason, false, now),
+            _ => actions([Action::CountUnexpected]),
+        }
+    }
+
+    fn poll_client(&mut self) -> Actions {
+        self.polling = true;
+        actions([POLL_CLIENT])
+    }
+
+    /// From here on to a backend, into waiting, or out. Who has waited before goes on with the time
+    /// that is left: going back and forth is no way to wait for ever.
+    fn go(
+        &mut self,
+        next: Next,
+        mut tried: Tried,
+        waiting_since: Option<Moment>,
+        now: Moment,
+        rules: &Rules,
+    ) -> Actions {
+        match next {
+            Next::Go(candidate) => {
+                if !tried.contains(candidate.backend) {
+                    tried.add(candidate.backend);
+                }
+                let deadline = now + rules.deadlines.connect;
+                self.state = State::Connecting { candidate, tried, deadline, waiting_since };
+                self.connecting = true;
+                actions([Action::ArmTimer(deadline), Action::Connect(candidate)])
+            }
+            Next::Wait(what) => {
+                let since = waiting_since.unwrap_or(now);
+                self.state = State::Waiting { what, since };
+                match waits_until(what, since, rules) {
+                    until if now < until => actions([Action::ArmTimer(until)]),
+                    _ => self.turn_away(in_vain(what), now, rules),
+                }
+            }
+            Next::Nowhere(reason) => self.turn_away(reason, now, rules),
+        }
+    }
+
+    fn turn_away(&mut self, reason: EndReason, now: Moment, rules: &Rules) -> Actions {
+        if rules.unavailable == Unavailable::Reset {
+            return self.close(reason, true, now);
+        }
+        let deadline = now + LINGER;
+        self.state = State::TurnedAway { reason, deadline };
+        self.polling = true;
+        actions([Action::TurnAway, Action::ArmTimer(deadline), POLL_CLIENT])
     }
 
     fn on_connected(&mut self, now: Moment, rules: &Rules) -> Actions {
@@ -257,15 +226,16 @@ impl Session {
                 self.last_progress = now;
                 // The timer of the connect may have fired, its cancel having come too late; and it is
                 // too far away when sessions may be idle for less than a connect may take.
-                let mut actions = actions([Action::ArmTimer(now + rules.deadlines.idle)]);
+                let mut actions =
+                    actions([Action::ArmTimer(self.deadline(rules).expect(RELAYING))]);
                 // A client usually speaks before its backend is connected.
                 for direction in Direction::BOTH {
                     actions.extend(self.open_relay(direction, rules));
                 }
                 actions
             }
-            State::Relaying { .. } => unreachable!("a relaying session has no connect in flight"),
             State::Closing { .. } => self.free_if_idle(),
+            _ => unreachable!("{NO_CONNECT}"),
         }
     }
 
@@ -279,31 +249,16 @@ impl Session {
         }
     }
 
-    fn on_connect_failed(
-        &mut self,
-        next: Option<Candidate>,
-        now: Moment,
-        rules: &Rules,
-    ) -> Actions {
+    fn on_connect_failed(&mut self, next: Next, now: Moment, rules: &Rules) -> Actions {
         if !std::mem::replace(&mut self.connecting, false) {
             return actions([Action::CountUnexpected]);
         }
-        match (&mut self.state, next) {
-            (State::Connecting { candidate, tried, deadline }, Some(next)) => {
-                if next.backend != candidate.backend {
-                    tried.add(next.backend);
-                }
-                (*candidate, *deadline) = (next, now + rules.deadlines.connect);
-                self.connecting = true;
-                actions([Action::ArmTimer(*deadline), Action::Connect(next)])
+        match self.state {
+            State::Connecting { tried, waiting_since, .. } => {
+                self.go(next, tried, waiting_since, now, rules)
             }
-            (State::Connecting { .. }, None) => {
-                self.close(EndReason::BackendUnreachable, false, now)
-            }
-            (State::Relaying { .. }, _) => {
-                unreachable!("a relaying session has no connect in flight")
-            }
-            (State::Closing { .. }, _) => self.free_if_idle(),
+            State::Closing { .. } => self.free_if_idle(),
+            _ => unreachable!("{NO_CONNECT}"),
         }
     }
 
@@ -316,18 +271,18 @@ impl Session {
             State::Connecting { deadline, .. } => {
                 actions([Action::ArmTimer(deadline.min(now + CONNECT_AGAIN_AFTER))])
             }
-            State::Relaying { .. } => unreachable!("a relaying session has no connect in flight"),
             State::Closing { .. } => self.free_if_idle(),
+            _ => unreachable!("{NO_CONNECT}"),
         }
     }
 
-    fn connect_again(&mut self, now: Moment) -> Actions {
+    fn connect_again(&mut self, now: Moment, rules: &Rules) -> Actions {
         match self.state {
             State::Connecting { candidate, deadline, .. } if now < deadline => {
                 self.connecting = true;
                 actions([Action::ArmTimer(deadline), Action::Connect(candidate)])
             }
-            _ => self.close(EndReason::BackendUnreachable, false, now),
+            _ => self.turn_away(EndReason::BackendUnreachable, now, rules),
         }
     }
 
@@ -338,6 +293,9 @@ impl Session {
         now: Moment,
         rules: &Rules,
     ) -> Actions {
+        if self.polling && direction == Direction::ClientToBackend {
+            return self.on_polled(event, now);
+        }
         if matches!(self.state, State::Closing { .. }) {
             return self.wind_up(direction, event);
         }
@@ -349,6 +307,26 @@ impl Session {
                 self.take(step, direction, now, rules)
             }
             Err(unexpected) => uncaused(unexpected),
+        }
+    }
+
+    /// The end of a poll of the client that no relay has asked for.
+    fn on_polled(&mut self, event: relay::Event, now: Moment) -> Actions {
+        let ready = match event {
+            relay::Event::Ready => true,
+            relay::Event::PollFailed => false,
+            event => return uncaused(relay::Unexpected::at(event)),
+        };
+        self.polling = false;
+        match (self.state, ready) {
+            (State::Greeting { .. }, true) => actions([Action::Greet]),
+            (State::Greeting { .. }, false) => self.close(EndReason::ClientGone, true, now),
+            (State::TurnedAway { .. }, true) => actions([Action::Discard]),
+            (State::TurnedAway { reason, .. }, false) => self.close(reason, false, now),
+            (State::Closing { .. }, _) => self.free_if_idle(),
+            (State::Waiting { .. } | State::Connecting { .. } | State::Relaying { .. }, _) => {
+                unreachable!("who is polled has been placed nowhere")
+            }
         }
     }
 
@@ -376,7 +354,7 @@ impl Session {
             }
             Step::Finish => actions([
                 Action::FinishWriting(direction),
-                Action::ArmTimer(now + rules.deadlines.half_closed),
+                Action::ArmTimer(self.deadline(rules).expect(RELAYING)),
             ]),
             Step::SourceGone => self.close(gone(direction.source()), true, now),
             Step::DestinationGone(holder) => {
@@ -389,33 +367,50 @@ impl Session {
 
     fn on_timer(&mut self, now: Moment, rules: &Rules) -> Actions {
         match self.state {
-            State::Connecting { .. } if !self.connecting => self.connect_again(now),
+            State::Connecting { .. } if !self.connecting => self.connect_again(now, rules),
             // Deadlines move later at every byte; the timer is moved only here.
             _ if self.deadline(rules).is_some_and(|deadline| now < deadline) => {
                 self.deadline(rules).map(Action::ArmTimer).into_iter().collect()
             }
+            State::Greeting { .. } => self.close(EndReason::BadGreeting, true, now),
+            State::Waiting { what, .. } => self.turn_away(in_vain(what), now, rules),
+            State::TurnedAway { reason, .. } => self.close(reason, false, now),
             // Its completion comes as `ConnectFailed`.
             State::Connecting { .. } | State::Closing { .. } => self.cancel_in_flight(now),
+            State::Relaying { .. } if self.age_deadline() <= now => {
+                self.close(EndReason::MaxAge, self.holds_bytes(), now)
+            }
             State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
                 self.close(EndReason::HalfClosedTimeout, true, now)
             }
-            State::Relaying { .. } => {
-                let reset = self.relays.iter().any(Relay::holds_bytes);
-                self.close(EndReason::IdleTimeout, reset, now)
-            }
+            State::Relaying { .. } => self.close(EndReason::IdleTimeout, self.holds_bytes(), now),
         }
+    }
+
+    fn holds_bytes(&self) -> bool {
+        self.relays.iter().any(Relay::holds_bytes)
     }
 
     /// When the session ends unless something happens before.
     pub(crate) fn deadline(&self, rules: &Rules) -> Option<Moment> {
+        let Deadlines { idle, half_closed, .. } = rules.deadlines;
         match self.state {
+            State::Greeting { deadline } | State::TurnedAway { deadline, .. } => Some(deadline),
+            State::Waiting { what, since } => Some(waits_until(what, since, rules)),
             State::Connecting { deadline, .. } => Some(deadline),
-            State::Relaying { .. } if self.relays.iter().any(Relay::is_finished) => {
-                Some(self.last_progress + rules.deadlines.half_closed)
+            State::Relaying { .. } => {
+                let half = self.relays.iter().any(Relay::is_finished);
+                let silence = if half { half_closed } else { idle };
+                Some((self.last_progress + silence).min(self.age_deadline()))
             }
-            State::Relaying { .. } => Some(self.last_progress + rules.deadlines.idle),
             State::Closing { .. } => None,
         }
+    }
+
+    /// When it is ended for its age: in a pause, if there is one soon.
+    fn age_deadline(&self) -> Moment {
+        let paused = (self.last_progress + PAUSE).max(self.ends_at);
+        paused.min(self.ends_at + WAIT_FOR_PAUSE)
     }
 
     /// Starts nothing more, asks for the end of what is in flight, frees if that is nothing.
@@ -436,6 +431,9 @@ impl Session {
         let mut actions = Actions::new();
         if self.connecting {
             actions.push(Action::CancelConnect);
+        }
+        if self.polling {
+            actions.push(Action::Cancel(Direction::ClientToBackend, InFlight::Poll));
         }
         for direction in Direction::BOTH {
             let in_flight = self.relays[direction as usize].in_flight();
@@ -471,7 +469,9 @@ impl Session {
     }
 
     fn free_if_idle(&self) -> Actions {
-        let idle = !self.connecting && self.relays.iter().all(|relay| relay.in_flight().is_none());
+        let idle = !self.connecting
+            && !self.polling
+            && self.relays.iter().all(|relay| relay.in_flight().is_none());
         match self.state {
             State::Closing { reason, reset, .. } if idle => {
                 // Who has been told the end may still be reading what came before it; a reset
@@ -485,9 +485,7 @@ impl Session {
                     reset_backend: reset && cut_short(Direction::ClientToBackend),
                 }])
             }
-            State::Closing { .. } | State::Connecting { .. } | State::Relaying { .. } => {
-                Actions::new()
-            }
+            _ => Actions::new(),
         }
     }
 }
@@ -530,6 +528,35 @@ fn uncaused(unexpected: relay::Unexpected) -> Actions {
 fn actions<const N: usize>(list: [Action; N]) -> Actions {
     list.into_iter().collect()
 }
+
+fn waits_until(what: WaitFor, since: Moment, rules: &Rules) -> Moment {
+    since
+        + match what {
+            WaitFor::Backend => rules.deadlines.wait,
+            WaitFor::Room => rules.deadlines.queue,
+        }
+}
+
+fn in_vain(what: WaitFor) -> EndReason {
+    match what {
+        WaitFor::Backend => EndReason::BackendUnreachable,
+        WaitFor::Room => EndReason::QueueTimeout,
+    }
+}
+
+const POLL_CLIENT: Action = Action::Poll(Direction::ClientToBackend, Side::Client);
+const NO_CONNECT: &str = "only a connecting or a closing session has a connect in flight";
+const RELAYING: &str = "a relaying session has a deadline";
+
+/// How long a client that is turned away may take to notice. Whoever goes on sending is not worth
+/// more.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A session that is too old is ended when no byte has come for this long, which is between two
+/// requests rather than within one, ...
+const PAUSE: Duration = Duration::from_secs(1);
+/// ... or after this, if it never rests.
+const WAIT_FOR_PAUSE: Duration = Duration::from_secs(10);
 
 /// Descriptors and memory come back when sessions end, here or in other programs.
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(100);

@@ -44,6 +44,24 @@ counters! {
     taken_over,
     /// Connections that came when the last room had just been taken.
     waited_for_room,
+    /// Connections handed over for a listener that was closed meanwhile.
+    came_too_late,
+    /// Clients that were refused by an access list.
+    denied_access,
+    /// Clients that were refused because their address has too much already.
+    denied_per_ip,
+    /// Clients that had to begin with a PROXY header and did not.
+    bad_greeting,
+    /// Clients that had to wait for a backend, or for room in one.
+    waited_for_backend,
+    /// Clients that were told that there is nobody.
+    turned_away,
+    /// Clients of an original-dst pool that had not been redirected, or from us.
+    not_redirected,
+    /// Backends ejected because connects to them failed.
+    ejected,
+    /// Backends that were not, because half of their pool was out already.
+    fail_open,
     /// Connects started.
     connects,
     /// Connects that failed and could be tried elsewhere, or not.

@@ -18,6 +18,7 @@ use crate::core::moment::Moment;
 use crate::core::relay::Held;
 use crate::core::{BufferId, Direction};
 
+use super::listener::Sockets;
 use super::post::Post;
 
 /// The operating system, as a shard sees it.
@@ -39,6 +40,13 @@ pub trait Driver {
     /// # Errors
     /// What the system says when it cannot be waited for.
     fn listen(&mut self, listener: Self::Listener) -> io::Result<ListenerNumber>;
+
+    /// What was made for this shard, if it was not taken before.
+    fn claim(&self, sockets: &Sockets) -> Option<Self::Listener>;
+
+    /// Takes one connection from a listener, now, if one is there. For when no accept is in flight
+    /// there.
+    fn accept_now(&mut self, listener: ListenerNumber) -> Option<Self::Socket>;
 
     /// Takes one connection from a listener; answered by [`Outcome::Accepted`]. No two accepts that
     /// are in flight have the same owner, whatever their listeners.
@@ -131,12 +139,17 @@ pub trait Driver {
     /// The end of a socket; with `reset` the peer sees that it was not a clean one.
     fn close(&mut self, socket: Self::Socket, reset: bool);
 
-    /// Hands a connection, with nothing in flight on it, to another shard, where it comes as
-    /// [`Outcome::HandedOver`].
+    /// Hands a connection that came to the listener with this id, and with nothing in flight on it,
+    /// to another shard, where it comes as [`Outcome::HandedOver`].
     ///
     /// # Errors
     /// The connection, when that shard takes no more at the moment.
-    fn hand_over(&mut self, socket: Self::Socket, shard: usize) -> Result<(), Self::Socket>;
+    fn hand_over(
+        &mut self,
+        socket: Self::Socket,
+        listener: u32,
+        shard: usize,
+    ) -> Result<(), Self::Socket>;
 
     /// Closes a listener, if it is open still; its number may then be another's. Its accepts must have
     /// been cancelled and answered.
@@ -198,8 +211,8 @@ pub struct Completion<S> {
 pub enum Outcome<S> {
     /// An accept.
     Accepted(S),
-    /// Another shard accepted it; nobody has asked, so the token says only [`HANDED_OVER`].
-    HandedOver(S),
+    /// Another shard accepted it, for the listener with this id; nobody has asked, so the token says only [`HANDED_OVER`].
+    HandedOver(S, u32),
     /// A receive brought bytes.
     Received(Held),
     /// A receive found the end of the stream.

@@ -38,6 +38,7 @@ use super::conn::{Conn, Spares};
 use super::driver::{
     BATCH, Completion, Counts, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness, Wiring,
 };
+use super::listener::Sockets;
 use super::listeners::Listeners;
 use super::pipes::make_pipe;
 use super::post::Post;
@@ -160,9 +161,9 @@ impl EpollDriver {
     fn on_wake(&mut self) {
         self.wake.clear();
         self.woken = true;
-        while let Some(fd) = self.post.receive(self.shard) {
+        while let Some((fd, listener)) = self.post.receive(self.shard) {
             let socket = Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd))));
-            let outcome = Outcome::HandedOver(socket);
+            let outcome = Outcome::HandedOver(socket, listener);
             self.answers.push_back(Completion { token: HANDED_OVER, outcome });
         }
     }
@@ -242,6 +243,15 @@ impl Driver for EpollDriver {
     fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerNumber> {
         let number = self.listeners.next()?;
         self.listeners.add(Listener::new(listener, &self.poller, listener_data(number))?)
+    }
+
+    fn claim(&self, sockets: &Sockets) -> Option<OwnedFd> {
+        sockets.take(self.shard)
+    }
+
+    fn accept_now(&mut self, number: ListenerNumber) -> Option<Socket> {
+        let fd = self.listeners.find(number)?.accept_now()?;
+        Some(Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd)))))
     }
 
     fn accept(&mut self, number: ListenerNumber, owner: Owner) {
@@ -360,13 +370,13 @@ impl Driver for EpollDriver {
         }
     }
 
-    fn hand_over(&mut self, socket: Socket, shard: usize) -> Result<(), Socket> {
+    fn hand_over(&mut self, socket: Socket, listener: u32, shard: usize) -> Result<(), Socket> {
         let mut watched = self.sockets.remove(socket.0).expect(OPEN);
         watched.unwatch(&self.poller);
         // Only what was accepted is handed over.
         self.post
-            .send(shard, watched.conn.into_fd())
-            .map_err(|fd| Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd)))))
+            .send(shard, (watched.conn.into_fd(), listener))
+            .map_err(|(fd, _)| Socket(self.sockets.insert(Watched::connected(Conn::accepted(fd)))))
     }
 
     fn stop_listening(&mut self, listener: ListenerNumber) {

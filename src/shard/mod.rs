@@ -3,19 +3,25 @@
 //! Reading order: [`driver`] says what a shard needs of the operating system; [`run`] is the loop;
 //! [`uring`], [`epoll`] and `sim` are drivers; [`shared`] is the little that shards have in common.
 
+pub mod backend;
+pub mod bells;
 mod busy_poll;
 pub mod condition;
 pub mod conn;
 pub mod counters;
 pub mod driver;
 pub mod epoll;
+pub mod listener;
 mod listeners;
+pub mod per_ip;
 mod pipes;
+pub mod pool;
 pub mod post;
 pub mod run;
 pub mod shared;
 #[cfg(test)]
 mod sim;
+pub mod sticky;
 pub mod uring;
 
 pub use run::{Room, Shard, Turn};

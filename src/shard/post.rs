@@ -5,6 +5,9 @@ use std::os::fd::OwnedFd;
 use crossbeam_queue::ArrayQueue;
 use uring::Waker;
 
+/// A connection and the id of the listener that it came to.
+pub type Letter = (OwnedFd, u32);
+
 /// A mailbox for each shard.
 #[derive(Debug)]
 pub struct Post {
@@ -13,7 +16,7 @@ pub struct Post {
 
 #[derive(Debug)]
 struct Mailbox {
-    connections: ArrayQueue<OwnedFd>,
+    connections: ArrayQueue<Letter>,
     /// Of the shard whose mailbox it is.
     waker: Waker,
 }
@@ -30,7 +33,7 @@ impl Post {
     ///
     /// # Errors
     /// The connection, when the mailbox is full.
-    pub fn send(&self, shard: usize, connection: OwnedFd) -> Result<(), OwnedFd> {
+    pub fn send(&self, shard: usize, connection: Letter) -> Result<(), Letter> {
         let mailbox = &self.boxes[shard];
         mailbox.connections.push(connection)?;
         mailbox.waker.wake();
@@ -39,7 +42,7 @@ impl Post {
 
     /// The next connection for `shard`.
     #[must_use]
-    pub fn receive(&self, shard: usize) -> Option<OwnedFd> {
+    pub fn receive(&self, shard: usize) -> Option<Letter> {
         self.boxes[shard].connections.pop()
     }
 }

@@ -6,11 +6,17 @@ mod accept;
 mod audit;
 mod connect;
 mod end;
+mod greet;
+mod here;
+mod listen;
+mod place;
 mod splice;
 mod telling;
+mod wait;
 
 use std::collections::VecDeque;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +29,15 @@ use crate::core::session::{Action, Actions, Event, Session};
 use crate::core::timers::Timers;
 use crate::core::{BackendId, Direction, Side};
 
+use here::{Extra, Here};
+use listen::Listening;
 use telling::PerSecond;
+use wait::Room as WaitingRoom;
 
 use super::counters::Counters;
-use super::driver::{
-    BATCH, Completion, Driver, ListenerNumber, Outcome, Readiness, direction, tag,
-};
+use super::driver::{BATCH, Completion, Driver, Outcome, Readiness, direction, tag};
 use super::pipes::Pipes;
-use super::shared::Shared;
+use super::shared::{Shared, Stopping};
 
 /// A shard over one driver.
 pub struct Shard<D: Driver> {
@@ -41,14 +48,16 @@ pub struct Shard<D: Driver> {
     sessions: Slots<Entry<D::Socket>>,
     pipes: Pipes<D::Pipe>,
     timers: Timers,
-    /// Clients that came, here or from another shard, when the last room had just been taken.
-    outside: VecDeque<D::Socket>,
+    /// Where clients come in; one that is closed leaves its place.
+    listening: Vec<Option<Listening<D::Socket>>>,
+    /// Of the configuration that is in `listening`.
+    version: u64,
+    /// Sessions that wait for a backend, or for room in one, by pool.
+    waiting: Vec<WaitingRoom>,
     /// Sessions that wait for a descriptor to connect with; nobody is accepted meanwhile.
     deferred: usize,
     /// Directions that found no buffer, first come, first served.
     starved: VecDeque<Owner>,
-    /// A bit for each accept that is in flight.
-    accepts: u64,
     accepting: Accepting,
     now: Moment,
     rng: fastrand::Rng,
@@ -56,7 +65,7 @@ pub struct Shard<D: Driver> {
     warnings: PerSecond,
     hand_overs: PerSecond,
     /// Sessions of every shard, as of the last accept.
-    crowd: Vec<u32>,
+    population: Vec<u32>,
     /// When it may be told again that accepting pauses.
     tell_pause_at: Moment,
     completions: Vec<Completion<D::Socket>>,
@@ -67,10 +76,16 @@ struct Entry<S> {
     session: Session,
     client: S,
     backend: Option<S>,
+    /// What it goes by: the listener and the pool as they were when it began.
+    here: Rc<Here>,
+    /// What only some listeners and pools need to know of it.
+    extra: Option<Box<Extra>>,
     /// Whose connection count this session is in.
     charged: Option<BackendId>,
     /// Whether it is one of the shard's `deferred`.
     deferred: bool,
+    /// Whether it is in a waiting room.
+    waits: bool,
 }
 
 /// Whether the shard takes connections.
@@ -81,6 +96,7 @@ enum Accepting {
     PausedUntil(Moment),
     /// The program ends; what is open then is cut, as often as it takes.
     Stopping {
+        how: Stopping,
         cut_at: Moment,
         cuts: u32,
     },
@@ -117,17 +133,18 @@ impl<D: Driver> Shard<D> {
             pipes: Pipes::new(max_pipes),
             sessions: Slots::with_capacity(table),
             timers: Timers::with_capacity(table),
-            outside: VecDeque::new(),
+            listening: Vec::new(),
+            version: 0,
+            waiting: Vec::new(),
             deferred: 0,
             starved: VecDeque::new(),
-            accepts: 0,
             accepting: Accepting::Yes,
             now: Moment::default(),
             rng: fastrand::Rng::with_seed(seed),
             routing_lines: PerSecond::new(LINES_PER_SECOND),
             warnings: PerSecond::new(LINES_PER_SECOND),
             hand_overs: PerSecond::new(HAND_OVERS_PER_SECOND),
-            crowd: Vec::new(),
+            population: Vec::new(),
             tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
         }
@@ -152,6 +169,7 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// Only what makes the driver unusable.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.look_for_changes();
         self.arm_accepts();
         let timeout = self.next_deadline().map(|deadline| deadline.since(self.now));
         let mut completions = std::mem::take(&mut self.completions);
@@ -164,6 +182,8 @@ impl<D: Driver> Shard<D> {
             self.drive(owner, Event::TimerFired);
         }
         self.feed_starved();
+        self.serve_waiting();
+        self.cut_marked();
         Ok(self.stop_if_asked())
     }
 
@@ -171,6 +191,7 @@ impl<D: Driver> Shard<D> {
     fn next_deadline(&self) -> Option<Moment> {
         let of_accepting = match self.accepting {
             Accepting::Yes => None,
+            Accepting::Stopping { .. } if !self.is_open() => Some(self.now),
             Accepting::PausedUntil(moment) | Accepting::Stopping { cut_at: moment, .. } => {
                 Some(moment)
             }
@@ -179,13 +200,16 @@ impl<D: Driver> Shard<D> {
         // without one, the wait is a short one; but never none, which could spin.
         let waiting = !self.starved.is_empty() && self.driver.buffers_free() > 0;
         let of_starved = waiting.then(|| self.now + STARVED_PAUSE);
-        [self.timers.next_due(), of_accepting, of_starved].into_iter().flatten().min()
+        let of_listening = self.listening_deadline();
+        let of_waiting = self.waiting_deadline();
+        let all = [self.timers.next_due(), of_accepting, of_starved, of_listening, of_waiting];
+        all.into_iter().flatten().min()
     }
 
     fn on_completion(&mut self, completion: Completion<D::Socket>) {
         let Completion { token: Token { op, owner }, outcome } = completion;
         match (op, outcome) {
-            (_, Outcome::HandedOver(client)) => self.take_over(client),
+            (_, Outcome::HandedOver(client, listener)) => self.take_over(client, listener),
             (Op::Accept, outcome) => self.on_accept(owner.slot, outcome),
             (Op::Connect, Outcome::Done(_)) => self.on_connected(owner),
             (Op::Connect, Outcome::Failed(errno)) => self.on_connect_failed(owner, errno),
@@ -229,7 +253,7 @@ impl<D: Driver> Shard<D> {
             let Some(entry) = self.sessions.find(owner) else {
                 return self.on_stale(event);
             };
-            let actions = entry.session.on(event, self.now, &self.shared.rules);
+            let actions = entry.session.on(event, self.now, &entry.here.rules);
             next = self.perform(owner, actions);
         }
     }
@@ -249,6 +273,12 @@ impl<D: Driver> Shard<D> {
         let mut follow_up = None;
         for action in actions {
             match action {
+                Action::Place => follow_up = Some(Event::Placed(self.place(owner))),
+                Action::Greet => follow_up = Some(Event::Greeted(self.greet(owner))),
+                Action::TurnAway => self.turn_away(owner),
+                Action::Discard => {
+                    follow_up = Some(Event::Discarded { more: self.discard(owner) });
+                }
                 Action::Connect(candidate) => follow_up = self.connect(owner, candidate),
                 Action::CancelConnect => self.cancel_connect(owner),
                 Action::Recv { direction, ready } => {
@@ -335,12 +365,6 @@ impl<S> Entry<S> {
     }
 }
 
-fn discharge(shared: &Shared, charged: Option<BackendId>) {
-    if let Some(backend) = charged {
-        shared.backend(backend).discharge();
-    }
-}
-
 impl<D: Driver> std::fmt::Debug for Shard<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shard")
@@ -355,7 +379,6 @@ impl<D: Driver> std::fmt::Debug for Shard<D> {
 const ALIVE: &str = "a session is in the table until its last action";
 
 /// The one that the driver was given first.
-const LISTENER: ListenerNumber = ListenerNumber(0);
 
 /// Accepts in flight, so that a burst of connections is taken in few turns. With 64 most of those that
 /// are asked for again at a time find nobody, which costs 4 % of a connection

@@ -1,197 +1,166 @@
-//! The little that shards have in common: the backends with their connection counts, whose turn it
-//! is, and whether to stop. All of it is atomic and none of it is locked.
+//! What shards have in common: the configuration that is in force, the counters, and whether to
+//! stop. All of it is atomic and none of it is locked.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
-use crate::core::balance::{Algorithm, Member, Pool, Standing, Tables};
-use crate::core::session::Rules;
-use crate::core::{BackendId, Candidate};
-
+use super::bells::{Bells, Crowd};
 use super::counters::Counters;
+use super::listener::Listener;
+use super::pool::Pool;
 
 /// What every shard can read, and the counters that every shard writes.
 #[derive(Debug)]
 pub struct Shared {
-    /// The backends, in the order of the configuration.
-    pub backends: Vec<Backend>,
-    /// How they are picked.
-    tables: Tables,
-    /// What sessions go by.
-    pub rules: Rules,
+    current: ArcSwap<Snapshot>,
+    /// The number of the snapshot, so that a shard sees without a look at it that there is another.
+    version: CachePadded<AtomicU64>,
     /// One for each shard.
     pub counters: Vec<CachePadded<Counters>>,
-    turn: CachePadded<AtomicU32>,
-    stopping: AtomicBool,
+    /// Wakes them.
+    pub bells: Arc<Bells>,
+    /// Backends whose sessions are to be cut, by uid; one list for each shard.
+    cuts: Vec<ArrayQueue<u32>>,
+    /// How long open sessions may go on when the program is asked to end.
+    pub drain: Duration,
+    stopping: AtomicU8,
+    next_id: AtomicU32,
 }
 
-/// A backend and how busy it is.
-#[derive(Debug)]
-pub struct Backend {
-    /// As it was configured: `host:port`.
-    pub name: String,
-    /// What the name stands for; at least one.
-    addresses: Vec<Address>,
-    /// The address that last worked.
-    preferred: AtomicU8,
-    load: CachePadded<Load>,
-}
-
-#[derive(Debug)]
-struct Address {
-    socket: SocketAddr,
-    /// Whether a connect to it has to be looked at, by two system calls each.
-    can_meet_itself: bool,
-}
-
+/// A configuration as shards see it.
 #[derive(Debug, Default)]
-struct Load {
-    /// Connections now, those being made included.
-    active: AtomicU32,
-    /// Connections that were made, ever.
-    connected: AtomicU64,
-    /// Connections that could not be made, ever.
-    failed: AtomicU64,
+pub struct Snapshot {
+    /// Where clients connect, and which pool serves them.
+    pub listeners: Vec<Arc<Listener>>,
+    /// Every pool, also those that no listener uses.
+    pub pools: Vec<Arc<Pool>>,
+}
+
+/// How urgently the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stopping {
+    /// It does not.
+    No,
+    /// When its sessions have ended, or are too old.
+    Drain,
+    /// At once.
+    Cut,
 }
 
 impl Shared {
-    /// The state at the start, for `shards` shards.
+    /// The state at the start, for `shards` shards, without a listener.
     #[must_use]
-    pub fn new(backends: Vec<Backend>, algorithm: Algorithm, rules: Rules, shards: usize) -> Self {
-        let counters = (0..shards).map(|_| CachePadded::default()).collect();
-        let turn = CachePadded::default();
-        let stopping = AtomicBool::new(false);
-        let member = |name| Member { name, weight: 1, backup: false };
-        let members: Vec<_> =
-            backends.iter().map(|backend| member(backend.name.as_str())).collect();
-        let tables = Tables::new(algorithm, &members);
-        Self { backends, tables, rules, counters, turn, stopping }
-    }
-
-    /// One backend.
-    #[must_use]
-    pub fn backend(&self, id: BackendId) -> &Backend {
-        &self.backends[usize::from(id.0)]
-    }
-
-    /// Asks every shard to stop; each looks when it is woken.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// Whether shards were asked to stop.
-    #[must_use]
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-}
-
-impl Pool for Shared {
-    fn tables(&self) -> &Tables {
-        &self.tables
-    }
-
-    fn standing(&self, _: BackendId) -> Standing {
-        Standing::Ready
-    }
-
-    fn warmth(&self, _: BackendId) -> u32 {
-        256
-    }
-
-    fn connections(&self, backend: BackendId) -> u32 {
-        self.backend(backend).load.active.load(Ordering::Relaxed)
-    }
-
-    fn next_turn(&self) -> u32 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-impl Backend {
-    /// A backend without connections.
-    ///
-    /// # Panics
-    /// Without an address.
-    #[must_use]
-    pub fn new(name: String, mut addresses: Vec<SocketAddr>) -> Self {
-        assert!(!addresses.is_empty(), "a name that stands for nothing is refused before");
-        addresses.truncate(MAX_ADDRESSES);
-        let addresses = addresses.into_iter().map(Address::new).collect();
-        Self { name, addresses, preferred: AtomicU8::new(0), load: CachePadded::default() }
-    }
-
-    /// Where to go first: the address that last worked.
-    #[must_use]
-    pub fn first_candidate(&self, backend: BackendId) -> Candidate {
-        let left = u8::try_from(self.addresses.len() - 1).expect("truncated above");
-        Candidate { backend, address: self.preferred.load(Ordering::Relaxed), left }
-    }
-
-    /// Another address of the same backend, if one is left.
-    #[must_use]
-    pub fn next_candidate(&self, failed: Candidate) -> Option<Candidate> {
-        let left = failed.left.checked_sub(1)?;
-        let next = (usize::from(failed.address) + 1) % self.addresses.len();
-        let address = u8::try_from(next).expect("truncated above");
-        Some(Candidate { address, left, ..failed })
-    }
-
-    /// Where a candidate is.
-    #[must_use]
-    pub fn address(&self, candidate: Candidate) -> &SocketAddr {
-        &self.addresses[usize::from(candidate.address)].socket
-    }
-
-    /// Whether a connect to a candidate can meet its own socket instead of a listener.
-    #[must_use]
-    pub fn can_meet_itself(&self, candidate: Candidate) -> bool {
-        self.addresses[usize::from(candidate.address)].can_meet_itself
-    }
-
-    /// A connection is being made.
-    pub fn charge(&self) {
-        self.load.active.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// That connection is over, or was not to be made.
-    pub fn discharge(&self) {
-        self.load.active.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The connection to `candidate` stands.
-    pub fn note_connected(&self, candidate: Candidate) {
-        self.load.connected.fetch_add(1, Ordering::Relaxed);
-        if self.preferred.load(Ordering::Relaxed) != candidate.address {
-            self.preferred.store(candidate.address, Ordering::Relaxed);
+    pub fn new(shards: usize, drain: Duration, bells: Arc<Bells>) -> Self {
+        Self {
+            current: ArcSwap::default(),
+            version: CachePadded::default(),
+            counters: (0..shards).map(|_| CachePadded::default()).collect(),
+            bells,
+            cuts: (0..shards).map(|_| ArrayQueue::new(CUTS)).collect(),
+            drain,
+            stopping: AtomicU8::new(Stopping::No as u8),
+            next_id: AtomicU32::new(0),
         }
     }
 
-    /// A connection could not be made.
-    pub fn note_failed(&self) {
-        self.load.failed.fetch_add(1, Ordering::Relaxed);
+    /// A number that was never given before, for what outlives a configuration.
+    pub fn next_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Connections now, those being made included.
+    /// The configuration that is in force.
     #[must_use]
-    pub fn active(&self) -> u32 {
-        self.load.active.load(Ordering::Relaxed)
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
     }
 
-    /// Connections made and not to be made, ever.
+    /// The number of that configuration; it is never later than what [`Shared::snapshot`] gives.
     #[must_use]
-    pub fn connected_and_failed(&self) -> (u64, u64) {
-        (self.load.connected.load(Ordering::Relaxed), self.load.failed.load(Ordering::Relaxed))
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Puts another configuration in force, and wakes the shards and those who wait.
+    pub fn publish(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        self.current.store(Arc::clone(&snapshot));
+        self.version.fetch_add(1, Ordering::AcqRel);
+        self.bells.ring_all();
+        snapshot.pools.iter().for_each(|pool| pool.state.stir());
+    }
+
+    /// Has every shard cut the sessions of a backend.
+    ///
+    /// # Errors
+    /// When a shard has too much to cut at the moment: try again.
+    pub fn cut_sessions_of(&self, uid: u32) -> Result<(), Busy> {
+        let full = self.cuts.iter().filter(|list| list.push(uid).is_err()).count();
+        self.bells.ring_all();
+        if full > 0 { Err(Busy) } else { Ok(()) }
+    }
+
+    /// The next backend whose sessions `shard` has to cut.
+    #[must_use]
+    pub fn next_cut(&self, shard: usize) -> Option<u32> {
+        self.cuts[shard].pop()
+    }
+
+    /// Asks every shard to stop, more urgently than before.
+    pub fn stop(&self, how: Stopping) {
+        self.stopping.fetch_max(how as u8, Ordering::AcqRel);
+        self.bells.ring_all();
+    }
+
+    /// Whether, and how urgently, shards were asked to stop.
+    #[must_use]
+    pub fn stopping(&self) -> Stopping {
+        match self.stopping.load(Ordering::Acquire) {
+            0 => Stopping::No,
+            1 => Stopping::Drain,
+            _ => Stopping::Cut,
+        }
     }
 }
 
-impl Address {
-    fn new(socket: SocketAddr) -> Self {
-        Self { socket, can_meet_itself: uring::can_meet_itself(socket) }
+/// A list of backends to cut is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+/// What all versions of a listener share: how many sessions it has, and who waits for room.
+#[derive(Debug, Default)]
+pub struct Gate {
+    sessions: CachePadded<AtomicU32>,
+    /// Clients that have been accepted and wait outside.
+    pub crowd: Crowd,
+}
+
+impl Gate {
+    /// One more session, unless there are `most`.
+    #[must_use]
+    pub fn enter(&self, most: Option<u32>) -> bool {
+        let add = |sessions| (sessions < most.unwrap_or(u32::MAX)).then_some(sessions + 1);
+        self.sessions.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// One session less.
+    pub fn leave(&self, bells: &Bells) {
+        self.sessions.fetch_sub(1, Ordering::AcqRel);
+        if !self.crowd.is_empty() {
+            self.crowd.stir(bells);
+        }
+    }
+
+    /// Sessions now.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Ordering::Relaxed)
     }
 }
 
-/// A name with more addresses than this is used with the first ones.
-const MAX_ADDRESSES: usize = 16;
+/// Backends that may be marked down between two looks of a shard.
+const CUTS: usize = 1024;

@@ -21,6 +21,7 @@ use super::conn::{Conn, Spares};
 use super::driver::{
     BATCH, Completion, Counts, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness, Wiring,
 };
+use super::listener::Sockets;
 use super::listeners::Listeners;
 use super::pipes::make_pipe;
 use super::post::Post;
@@ -66,8 +67,8 @@ impl UringDriver {
     fn on_wake(&mut self, out: &mut Vec<Completion<Conn>>) {
         self.wake.clear();
         self.ring.poll_readable(&self.wake, WAKE);
-        while let Some(fd) = self.post.receive(self.shard) {
-            let outcome = Outcome::HandedOver(Conn::accepted(fd));
+        while let Some((fd, listener)) = self.post.receive(self.shard) {
+            let outcome = Outcome::HandedOver(Conn::accepted(fd), listener);
             out.push(Completion { token: HANDED_OVER, outcome });
         }
     }
@@ -99,6 +100,14 @@ impl Driver for UringDriver {
 
     fn listen(&mut self, listener: OwnedFd) -> io::Result<ListenerNumber> {
         self.listeners.add(listener)
+    }
+
+    fn claim(&self, sockets: &Sockets) -> Option<OwnedFd> {
+        sockets.take(self.shard)
+    }
+
+    fn accept_now(&mut self, listener: ListenerNumber) -> Option<Conn> {
+        uring::try_accept(self.listeners.at(listener)).ok().map(Conn::accepted)
     }
 
     fn accept(&mut self, listener: ListenerNumber, owner: Owner) {
@@ -194,9 +203,10 @@ impl Driver for UringDriver {
         }
     }
 
-    fn hand_over(&mut self, socket: Conn, shard: usize) -> Result<(), Conn> {
+    fn hand_over(&mut self, socket: Conn, listener: u32, shard: usize) -> Result<(), Conn> {
         // Only what was accepted is handed over.
-        self.post.send(shard, socket.into_fd()).map_err(Conn::accepted)
+        let sent = self.post.send(shard, (socket.into_fd(), listener));
+        sent.map_err(|(fd, _)| Conn::accepted(fd))
     }
 
     fn stop_listening(&mut self, listener: ListenerNumber) {

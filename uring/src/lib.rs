@@ -64,7 +64,8 @@ pub use slots::Slots;
 pub use socket::{
     ConnectOptions, Listen, ListenError, ListenOptions, can_meet_itself, check_unused,
     close_with_reset, finish_writing, is_connected_to_itself, is_on_this_host, listen,
-    listen_options, local_address, original_destination, peer_address, set_nodelay, stream_socket,
+    listen_options, local_address, original_destination, peer_address, set_backlog, set_nodelay,
+    stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -85,6 +85,11 @@ impl Listener {
         poller.delete(&self.fd).expect("it was added, and is open");
     }
 
+    /// Takes a client at once, if one waits.
+    pub(super) fn accept_now(&self) -> Option<OwnedFd> {
+        uring::try_accept(&self.fd).ok()
+    }
+
     fn accept(&mut self, answer: &mut dyn FnMut(Accepted)) -> Took {
         let Some(owner) = self.accepts.pop() else { return Took::NoneWanted };
         match uring::try_accept(&self.fd) {

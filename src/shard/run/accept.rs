@@ -1,61 +1,86 @@
 //! Taking connections: as many accepts in flight as there is room for sessions, none when full.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::warn;
-use uring::{Errno, Owner};
+use uring::Errno;
 
-use crate::core::Candidate;
-use crate::core::balance::{Pick, Picked, Request, Tried, pick};
 use crate::core::even::elsewhere;
+use crate::core::moment::Moment;
 use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
 
-use super::{ACCEPTS, Accepting, Entry, LISTENER, Shard};
+use super::here::{Extra, Here};
+use super::listen::{accept_of, accept_owner};
+use super::{ACCEPTS, Accepting, Entry, Shard};
 
 impl<D: Driver> Shard<D> {
-    /// Keeps as many accepts in flight as there is room for sessions, up to a batch.
+    /// Keeps as many accepts in flight as there is room for sessions, up to a batch for each listener.
     pub(super) fn arm_accepts(&mut self) {
         match self.accepting {
-            Accepting::Stopping { .. } => return,
             Accepting::PausedUntil(moment) if self.now < moment => return,
-            Accepting::PausedUntil(_) | Accepting::Yes => self.accepting = Accepting::Yes,
+            Accepting::PausedUntil(_) => self.accepting = Accepting::Yes,
+            Accepting::Yes | Accepting::Stopping { .. } => {}
         }
-        self.let_in();
-        // An accept would take the descriptor that a waiting session needs to connect with.
-        if self.deferred > 0 {
+        for index in 0..self.listening.len() {
+            self.go_on_closing(index);
+            self.let_in(index);
+            // An accept would take the descriptor that a waiting session needs to connect with.
+            if self.deferred == 0 {
+                self.arm_accepts_of(index);
+            }
+        }
+    }
+
+    fn arm_accepts_of(&mut self, index: usize) {
+        let room = self.max_sessions.saturating_sub(self.sessions.len());
+        let Self { listening, driver, .. } = self;
+        let Some(listening) = &mut listening[index] else { return };
+        let cancelling = listening.closing == Some(super::listen::Closing::Cancelling);
+        if cancelling || !listening.outside.is_empty() {
             return;
         }
-        let room = self.max_sessions.saturating_sub(self.sessions.len());
         let wanted = room.min(ACCEPTS as usize);
-        while (self.accepts.count_ones() as usize) < wanted {
-            let free = self.accepts.trailing_ones();
-            self.accepts |= 1 << free;
-            self.driver.accept(LISTENER, Owner::slot(free));
+        while (listening.accepts.count_ones() as usize) < wanted {
+            let free = listening.accepts.trailing_ones();
+            listening.accepts |= 1 << free;
+            driver.accept(listening.number, accept_owner(index, free));
         }
     }
 
     /// Who had to wait outside comes first.
-    fn let_in(&mut self) {
-        while self.has_room()
-            && self.deferred == 0
-            && let Some(client) = self.outside.pop_front()
+    fn let_in(&mut self, index: usize) {
+        while self.deferred == 0
+            && let Some(listening) = &self.listening[index]
+            && !listening.outside.is_empty()
+            && self.enter(index)
         {
-            self.open(client);
+            let Some(listening) = &mut self.listening[index] else { return };
+            listening.here.listener.gate.crowd.leave();
+            if let Some(client) = listening.outside.pop_front() {
+                self.open(index, client);
+            }
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.sessions.len() < self.max_sessions
+    /// Takes a place in the shard and in the listener, if there is one.
+    fn enter(&self, index: usize) -> bool {
+        let Some(listening) = &self.listening[index] else { return false };
+        let listener = &listening.here.listener;
+        self.sessions.len() < self.max_sessions && listener.gate.enter(listener.max_sessions)
     }
 
-    pub(super) fn on_accept(&mut self, accept: u32, outcome: Outcome<D::Socket>) {
-        self.accepts &= !(1 << accept);
+    pub(super) fn on_accept(&mut self, slot: u32, outcome: Outcome<D::Socket>) {
+        let (index, accept) = accept_of(slot);
+        let Some(listening) = self.listening.get_mut(index).and_then(Option::as_mut) else {
+            return self.counters().unexpected_event.add(1);
+        };
+        listening.accepts &= !(1 << accept);
         match outcome {
-            Outcome::Accepted(client) if self.is_stopping() => self.driver.close(client, true),
             Outcome::Accepted(client) => {
                 self.counters().accepted.add(1);
-                self.open_somewhere(client);
+                self.open_somewhere(index, client);
             }
             Outcome::Failed(errno) => self.on_accept_failed(errno),
             _ => self.counters().unexpected_event.add(1),
@@ -89,58 +114,80 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn open_somewhere(&mut self, client: D::Socket) {
-        let Some(shard) = self.elsewhere() else { return self.open_or_wait(client) };
-        match self.driver.hand_over(client, shard) {
+    fn open_somewhere(&mut self, index: usize, client: D::Socket) {
+        let Some(shard) = self.elsewhere() else { return self.open_or_wait(index, client) };
+        let Some(listening) = &self.listening[index] else { return };
+        let id = listening.here.listener.id;
+        match self.driver.hand_over(client, id, shard) {
             Ok(()) => self.counters().handed_over.add(1),
-            Err(client) => self.open_or_wait(client),
+            Err(client) => self.open_or_wait(index, client),
         }
     }
 
     /// Accepts are asked for, and connections handed over, by the room that there is then; when they
     /// are answered and come, they may be more than fit.
-    fn open_or_wait(&mut self, client: D::Socket) {
-        if self.has_room() && self.outside.is_empty() {
-            return self.open(client);
+    pub(super) fn open_or_wait(&mut self, index: usize, client: D::Socket) {
+        let nobody = self.listening[index].as_ref().is_some_and(|one| one.outside.is_empty());
+        if nobody && self.enter(index) {
+            return self.open(index, client);
         }
         self.counters().waited_for_room.add(1);
-        self.outside.push_back(client);
+        let shard = self.index;
+        if let Some(listening) = &mut self.listening[index] {
+            listening.here.listener.gate.crowd.join(shard, u32::MAX);
+            listening.outside.push_back(client);
+        }
     }
 
     /// The shard that should take the connection that was just accepted, if it is another one.
     fn elsewhere(&mut self) -> Option<usize> {
-        if self.shared.counters.len() < 2 {
+        if self.shared.counters.len() < 2 || self.is_stopping() {
             return None;
         }
         let sessions = self.shared.counters.iter().map(|one| one.sessions.value());
-        self.crowd.clear();
-        self.crowd.extend(sessions);
-        let shard = elsewhere(self.index, &self.crowd)?;
-        let has_room = (self.crowd[shard] as usize) < self.max_sessions;
+        self.population.clear();
+        self.population.extend(sessions);
+        let shard = elsewhere(self.index, &self.population)?;
+        let has_room = (self.population[shard] as usize) < self.max_sessions;
         (has_room && self.hand_overs.take(self.now)).then_some(shard)
     }
 
-    /// Another shard accepted `client` and had more to do.
-    pub(super) fn take_over(&mut self, client: D::Socket) {
-        if self.is_stopping() {
-            return self.driver.close(client, true);
+    /// Another shard accepted `client`, for the listener with this id, and had more to do.
+    pub(super) fn take_over(&mut self, client: D::Socket, id: u32) {
+        self.look_for_changes();
+        match self.index_of(id) {
+            Some(index) => {
+                self.counters().taken_over.add(1);
+                self.open_or_wait(index, client);
+            }
+            // The listener has been closed since.
+            None => {
+                self.counters().came_too_late.add(1);
+                self.driver.close(client, true);
+            }
         }
-        self.counters().taken_over.add(1);
-        self.open_or_wait(client);
     }
 
-    fn open(&mut self, client: D::Socket) {
-        let Some((candidate, by)) = self.pick(&Tried::NOBODY) else {
-            return self.driver.close(client, false);
-        };
-        self.log_routing(&client, candidate, by);
-        let (session, actions) = Session::open(candidate, self.now, &self.shared.rules);
+    fn open(&mut self, index: usize, client: D::Socket) {
+        let Some(listening) = &self.listening[index] else { return };
+        let here = Rc::clone(&listening.here);
+        let extra = here.asks_who.then(|| self.ask_who(&here, &client));
+        let address = extra.as_ref().and_then(|extra| extra.client);
+        let greeted = here.listener.greets.as_ref().is_none_or(|greets| {
+            // Who may write to a unix socket is trusted by its file mode.
+            address.is_some_and(|address| !greets.from.contains(address.ip()))
+        });
+        let ends_at = self.ends_at(&here);
+        let (session, actions) = Session::open(greeted, ends_at, self.now, &here.rules);
         let owner = self.sessions.insert(Entry {
             session,
             client,
             backend: None,
+            here,
+            extra,
             charged: None,
             deferred: false,
+            waits: false,
         });
         self.count_sessions();
         if let Some(event) = self.perform(owner, actions) {
@@ -148,17 +195,22 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    fn ask_who(&self, here: &Here, client: &D::Socket) -> Box<Extra> {
+        let destination = here.pool.send_proxy.and_then(|_| self.driver.local_address(client));
+        let client = self.driver.peer_address(client);
+        Box::new(Extra { client, destination, ..Extra::default() })
+    }
+
+    fn ends_at(&mut self, here: &Here) -> Moment {
+        let Some(max_age) = here.pool.max_age else { return Moment::NEVER };
+        let jitter_ns = u64::try_from(max_age.jitter.as_nanos()).unwrap_or(u64::MAX / 4);
+        let later = Duration::from_nanos(self.rng.u64(..=jitter_ns.saturating_mul(2)));
+        self.now + (max_age.age + later).saturating_sub(max_age.jitter)
+    }
+
     pub(super) fn count_sessions(&self) {
         let sessions = u32::try_from(self.sessions.len()).expect("slots are numbered by u32");
         self.counters().sessions.set(sessions);
-    }
-
-    pub(super) fn pick(&mut self, tried: &Tried) -> Option<(Candidate, Pick)> {
-        let request = Request { key: 0, tried, sticky: None };
-        let Picked::Backend(pick) = pick(&*self.shared, &request, &mut self.rng) else {
-            return None;
-        };
-        Some((self.shared.backend(pick.backend).first_candidate(pick.backend), pick))
     }
 }
 

@@ -1,29 +1,38 @@
 //! Finding a backend that accepts: at once elsewhere when one fails, each at most once.
 
-use socket2::SockAddr;
-use uring::{ConnectOptions, Errno, Op, Owner, Token};
+use std::rc::Rc;
 
-use crate::core::Candidate;
-use crate::core::session::Event;
+use socket2::SockAddr;
+use uring::{Errno, Op, Owner, Token};
+
+use crate::config::plan::Destination;
+use crate::core::proxy::encode;
+use crate::core::session::{EndReason, Event, Next};
+use crate::core::{BackendId, Candidate};
 use crate::shard::driver::Driver;
 
 use super::accept::is_shortage;
-use super::{ALIVE, Shard, discharge};
+use super::{ALIVE, Here, Shard};
 
 impl<D: Driver> Shard<D> {
     /// Starts a connect; the failure, if that is not even possible.
     pub(super) fn connect(&mut self, owner: Owner, candidate: Candidate) -> Option<Event> {
+        self.wait_no_more(owner);
         let entry = self.sessions.find(owner).expect(ALIVE);
         self.deferred -= usize::from(std::mem::take(&mut entry.deferred));
-        let failed_attempt = entry.backend.take();
-        discharge(&self.shared, entry.charged.replace(candidate.backend));
-        let backend = self.shared.backend(candidate.backend);
-        backend.charge();
-        if let Some(socket) = failed_attempt {
-            self.driver.close(socket, false);
+        if let Some(failed_attempt) = entry.backend.take() {
+            self.driver.close(failed_attempt, false);
         }
-        let address = SockAddr::from(*backend.address(candidate));
-        match self.driver.connect(&address, &ConnectOptions::default(), owner) {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let here = Rc::clone(&entry.here);
+        let address = match here.pool.destination {
+            Destination::Backends => here.pool.backend(candidate.backend).place(candidate).socket,
+            Destination::OriginalDst => {
+                let wanted = entry.extra.as_ref().and_then(|extra| extra.destination);
+                SockAddr::from(wanted.expect("it was looked up when the session was placed"))
+            }
+        };
+        match self.driver.connect(&address, &here.pool.connect, owner) {
             Ok(socket) => {
                 self.counters().connects.add(1);
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);
@@ -44,8 +53,8 @@ impl<D: Driver> Shard<D> {
             return self.counters().stale_completion.add(1);
         };
         if let (Some((candidate, _)), Some(socket)) = (entry.session.connecting(), &entry.backend) {
-            let backend = self.shared.backend(candidate.backend);
-            let possible = backend.can_meet_itself(candidate);
+            let here = Rc::clone(&entry.here);
+            let possible = here.can_meet_itself(candidate);
             if possible && self.driver.is_connected_to_itself(socket) {
                 // A clean close would hold the backend's port in TIME_WAIT for a minute.
                 if let Some(socket) = entry.backend.take() {
@@ -53,9 +62,31 @@ impl<D: Driver> Shard<D> {
                 }
                 return self.on_connect_failed(owner, Errno::ECONNREFUSED);
             }
-            backend.note_connected(candidate);
+            if let Err(errno) = self.announce(owner, &here) {
+                return self.on_connect_failed(owner, errno);
+            }
+            here.pool.note_connected(candidate, self.now);
+            if here.pool.sticky.is_some() {
+                self.remember(owner, candidate.backend);
+            }
         }
         self.drive(owner, Event::Connected);
+    }
+
+    /// Tells the backend who the client is, before anything that the client says.
+    fn announce(&mut self, owner: Owner, here: &Here) -> Result<(), Errno> {
+        let Some(version) = here.pool.send_proxy else { return Ok(()) };
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let extra = entry.extra.as_ref();
+        let source = extra.and_then(|extra| extra.client);
+        let destination = extra.and_then(|extra| extra.destination);
+        let header = encode(version.into(), source, destination);
+        let socket = entry.backend.as_mut().expect("it was connected just now");
+        match self.driver.send_now(socket, &header)? {
+            sent if sent == header.len() => Ok(()),
+            // A new connection has room for more than a header.
+            _ => Err(Errno::ENOBUFS),
+        }
     }
 
     pub(super) fn on_connect_failed(&mut self, owner: Owner, errno: Errno) {
@@ -69,17 +100,45 @@ impl<D: Driver> Shard<D> {
     fn connect_failed(&mut self, owner: Owner, errno: Errno) -> Option<Event> {
         let entry = self.sessions.find(owner)?;
         let Some((failed, &tried)) = entry.session.connecting() else {
-            return Some(Event::ConnectFailed { next: None });
+            // It ends anyway.
+            return Some(Event::ConnectFailed { next: Next::Nowhere(EndReason::Cut) });
         };
+        let here = Rc::clone(&entry.here);
         self.counters().connect_failed.add(1);
-        let backend = self.shared.backend(failed.backend);
+        let backend = here.pool.backend(failed.backend);
         backend.note_failed();
-        let next = match backend.next_candidate(failed) {
-            Some(next) => Some(next),
-            None => self.pick(&tried).map(|(candidate, _)| candidate),
+        let next = match (here.pool.destination, backend.next_candidate(failed)) {
+            (Destination::OriginalDst, _) => {
+                self.discharge(owner);
+                Next::Nowhere(EndReason::BackendUnreachable)
+            }
+            (Destination::Backends, Some(next)) => Next::Go(next),
+            (Destination::Backends, None) => {
+                self.blame(&here, failed.backend, errno);
+                self.discharge(owner);
+                self.place_again(owner, &tried)
+            }
         };
-        self.log_connect_failed(failed, errno, next);
+        self.log_connect_failed(owner, &here, failed, errno, next);
         Some(Event::ConnectFailed { next })
+    }
+
+    /// A backend could not be reached at any of its addresses.
+    fn blame(&mut self, here: &Here, backend: BackendId, errno: Errno) {
+        // Our own shortage of ports says nothing of the backend.
+        if errno == Errno::EADDRNOTAVAIL {
+            return;
+        }
+        let verdict = here.pool.note_failed(backend, self.now);
+        self.log_verdict(here, backend, verdict);
+    }
+
+    /// Takes the session off the count that it is in.
+    pub(super) fn discharge(&mut self, owner: Owner) {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        if let Some(backend) = entry.charged.take() {
+            entry.here.pool.discharge(backend);
+        }
     }
 
     pub(super) fn cancel_connect(&mut self, owner: Owner) {
@@ -88,5 +147,16 @@ impl<D: Driver> Shard<D> {
             self.counters().connect_timeout.add(1);
         }
         self.driver.cancel(Token { op: Op::Connect, owner });
+    }
+}
+
+impl Here {
+    fn can_meet_itself(&self, candidate: Candidate) -> bool {
+        match self.pool.destination {
+            Destination::Backends => {
+                self.pool.backend(candidate.backend).place(candidate).can_meet_itself
+            }
+            Destination::OriginalDst => true,
+        }
     }
 }

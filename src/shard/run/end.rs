@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use tracing::{debug, info};
-use uring::{Op, Owner, Token};
+use uring::Owner;
 
 use crate::core::session::{EndReason, Event};
 use crate::shard::driver::Driver;
+use crate::shard::shared::Stopping;
 
-use super::{ACCEPTS, ALIVE, Accepting, LISTENER, Shard, Turn, discharge};
+use super::{ALIVE, Accepting, Shard, Turn};
 
 impl<D: Driver> Shard<D> {
     pub(super) fn free(
@@ -18,10 +19,15 @@ impl<D: Driver> Shard<D> {
         reset_client: bool,
         reset_backend: bool,
     ) {
+        self.wait_no_more(owner);
+        self.discharge(owner);
         let entry = self.sessions.remove(owner).expect(ALIVE);
+        entry.here.listener.gate.leave(&self.shared.bells);
+        if let Some(ticket) = entry.extra.and_then(|extra| extra.ticket) {
+            ticket.leave();
+        }
         self.timers.disarm(owner.slot);
         self.deferred -= usize::from(entry.deferred);
-        discharge(&self.shared, entry.charged);
         self.count_sessions();
         self.counters().count_end(reason);
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
@@ -40,51 +46,76 @@ impl<D: Driver> Shard<D> {
     }
 
     pub(super) fn stop_if_asked(&mut self) -> Turn {
-        if let Accepting::Stopping { cut_at, cuts } = self.accepting {
-            if self.accepts == 0 {
-                self.driver.stop_listening(LISTENER);
-            }
-            if self.now >= cut_at {
-                self.accepting =
-                    Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: cuts + 1 };
-                self.cut();
-            }
-            // What has not answered several cancels is left to the driver's own end.
-            let open = !self.sessions.is_empty() || self.accepts != 0;
-            return if open && cuts < MOST_CUTS { Turn::Again } else { Turn::Stopped };
+        let asked = self.shared.stopping();
+        match self.accepting {
+            _ if asked == Stopping::No => return Turn::Again,
+            Accepting::Stopping { how, .. } if how == asked => {}
+            _ => self.begin_stopping(asked),
         }
-        if self.shared.is_stopping() {
-            self.accepting = Accepting::Stopping { cut_at: self.now + CUT_AFTER, cuts: 0 };
-            self.cancel_accepts();
-            self.send_away();
+        let Accepting::Stopping { how, cut_at, cuts } = self.accepting else {
+            return Turn::Again;
+        };
+        if self.now >= cut_at {
+            let cut_at = self.now + CUT_AGAIN_AFTER;
+            self.accepting = Accepting::Stopping { how, cut_at, cuts: cuts + 1 };
+            self.cut();
         }
-        Turn::Again
+        // What has not answered several cancels is left to the driver's own end.
+        if self.is_open() && cuts < MOST_CUTS { Turn::Again } else { Turn::Stopped }
+    }
+
+    /// Whether there is a session, or may come one.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sessions.is_empty() || self.listening.iter().any(Option::is_some)
+    }
+
+    /// Nobody new can come; who is here may stay until the drain is over, or is cut now.
+    fn begin_stopping(&mut self, how: Stopping) {
+        let cut_at = match how {
+            Stopping::Drain => self.now + self.shared.drain,
+            Stopping::No | Stopping::Cut => self.now,
+        };
+        self.accepting = Accepting::Stopping { how, cut_at, cuts: 0 };
+        (0..self.listening.len()).for_each(|index| self.begin_closing(index));
     }
 
     /// Who is still outside when the program ends.
-    fn send_away(&mut self) {
-        for client in std::mem::take(&mut self.outside) {
-            self.counters().count_end(EndReason::Cut);
+    fn send_away(&mut self, index: usize) {
+        let Some(listening) = &mut self.listening[index] else { return };
+        for client in std::mem::take(&mut listening.outside) {
+            self.shared.counters[self.index].count_end(EndReason::Cut);
+            listening.here.listener.gate.crowd.leave();
             self.driver.close(client, true);
         }
     }
 
-    fn cancel_accepts(&mut self) {
-        for accept in (0..ACCEPTS).filter(|accept| self.accepts & (1 << accept) != 0) {
-            self.driver.cancel(Token { op: Op::Accept, owner: Owner::slot(accept) });
-        }
-    }
-
     fn cut(&mut self) {
-        self.cancel_accepts();
+        for index in 0..self.listening.len() {
+            self.send_away(index);
+            self.close_now(index);
+        }
         let open: Vec<Owner> = self.sessions.owners().collect();
         if !open.is_empty() {
             info!("cutting {} open sessions", open.len());
         }
-        open.into_iter().for_each(|owner| self.drive(owner, Event::Cut));
+        open.into_iter().for_each(|owner| self.drive(owner, Event::Cut(EndReason::Cut)));
+    }
+
+    /// Cuts the sessions of backends that were marked down, where that is wanted.
+    pub(super) fn cut_marked(&mut self) {
+        while let Some(uid) = self.shared.next_cut(self.index) {
+            let owners: Vec<Owner> = self.sessions.owners().collect();
+            for owner in owners {
+                let Some(entry) = self.sessions.find(owner) else { continue };
+                let backend = entry.charged.map(|id| entry.here.pool.backend(id).uid);
+                if backend == Some(uid) && entry.session.connecting().is_none() {
+                    self.drive(owner, Event::Cut(EndReason::BackendDown));
+                }
+            }
+        }
     }
 }
 
-/// How long open sessions may go on when the program is asked to end, and how long a cut may take.
-const CUT_AFTER: Duration = Duration::from_secs(1);
+/// What has not answered a cut is cut again, so often.
+const CUT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const MOST_CUTS: u32 = 30;

@@ -1,51 +1,91 @@
 //! Lines about single connections: few enough for a person, counted when they are left out.
 
-use tracing::{info, warn};
-use uring::Errno;
+use std::rc::Rc;
 
-use crate::core::Candidate;
+use tracing::{info, warn};
+use uring::{Errno, Owner};
+
+use crate::config::plan::Destination;
 use crate::core::balance::Pick;
 use crate::core::moment::Moment;
+use crate::core::session::Next;
+use crate::core::{BackendId, Candidate};
+use crate::shard::condition::Verdict;
 use crate::shard::driver::Driver;
 
-use super::Shard;
+use super::{ALIVE, Entry, Here, Shard};
 
 impl<D: Driver> Shard<D> {
-    pub(super) fn log_routing(&mut self, client: &D::Socket, candidate: Candidate, pick: Pick) {
+    pub(super) fn log_routing(&mut self, owner: Owner, pick: Pick) {
         if !tracing::enabled!(tracing::Level::INFO) {
             return;
         }
         if !tracing::enabled!(tracing::Level::DEBUG) && !self.routing_lines.take(self.now) {
             return self.counters().log_suppressed.add(1);
         }
+        let Entry { client, extra, here, .. } = self.sessions.find(owner).expect(ALIVE);
         // Who the client is costs a system call, so it is asked only for a line that is written.
-        let address = self.driver.peer_address(client);
-        let client = address.map_or_else(|| "gone".to_owned(), |address| address.to_string());
-        let backend = &self.shared.backend(candidate.backend).name;
+        let known = extra.as_ref().and_then(|extra| extra.client);
+        let address = known.or_else(|| self.driver.peer_address(client));
+        let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        let backend = &here.pool.backend(pick.backend).name;
         info!("Routing client ({client}) -> {backend} ({})", pick.by);
     }
 
     pub(super) fn log_connect_failed(
         &mut self,
+        owner: Owner,
+        here: &Here,
         failed: Candidate,
         errno: Errno,
-        next: Option<Candidate>,
+        next: Next,
     ) {
         if !self.may_warn() {
             return;
         }
-        let backend = self.shared.backend(failed.backend);
-        let (name, address) = (&backend.name, backend.address(failed));
+        let backend = here.pool.backend(failed.backend);
+        let (name, address) = (&backend.name, backend.place(failed).address);
         let why = match errno {
             Errno::ECANCELED => "no answer within the connect timeout",
             Errno::EADDRNOTAVAIL => "no local port is free; widen net.ipv4.ip_local_port_range",
             errno => errno.desc(),
         };
-        let then = match next {
-            Some(next) => format!("going to {}", self.shared.backend(next.backend).name),
-            None => "nobody is left, closing the client".to_owned(),
+        // A reload may have given the session another version of the pool.
+        let pool = self.sessions.find(owner).map(|entry| Rc::clone(&entry.here));
+        let then = match (next, pool) {
+            (Next::Go(next), Some(here)) => {
+                format!("going to {}", here.pool.backend(next.backend).name)
+            }
+            (Next::Wait(_), _) => "nobody is left, the client waits".to_owned(),
+            _ => "nobody is left, closing the client".to_owned(),
         };
-        warn!("backend {name} ({address}) failed: {why}; {then}");
+        match here.pool.destination {
+            Destination::Backends => warn!("backend {name} ({address}) failed: {why}; {then}"),
+            Destination::OriginalDst => warn!("the original destination failed: {why}; {then}"),
+        }
+    }
+
+    pub(super) fn log_verdict(&mut self, here: &Here, backend: BackendId, verdict: Verdict) {
+        let (pool, name) = (&here.pool.name, &here.pool.backend(backend).name);
+        match verdict {
+            Verdict::Counted => {}
+            Verdict::Ejected(time) => {
+                self.counters().ejected.add(1);
+                warn!(
+                    "backend {name} of pool {pool} is ejected for {}: its connects fail",
+                    humantime::format_duration(time)
+                );
+            }
+            Verdict::FailOpen => {
+                self.counters().fail_open.add(1);
+                if self.may_warn() {
+                    warn!(
+                        "pool {pool} fails open: connects to {name} fail, and it stays in all the \
+                         same, because half of the pool is out already"
+                    );
+                }
+            }
+        }
     }
 
     /// Whether a warning about a single connection may be written now: a few a second, or all at

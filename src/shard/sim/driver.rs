@@ -13,8 +13,9 @@ use crate::core::BufferId;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 use crate::shard::driver::{Completion, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness};
+use crate::shard::listener::Sockets;
 use crate::shard::listeners::Listeners;
-use crate::shard::shared::Shared;
+use crate::shard::shared::{Shared, Stopping};
 
 use super::buffers::Buffers;
 use super::faults::Fault;
@@ -41,7 +42,7 @@ pub(super) struct SimDriver {
     listeners: Listeners<usize>,
     in_flight: Vec<InFlight>,
     /// Connections given to the shard next door, which gives each back some time.
-    next_door: Vec<(u64, SimSocket)>,
+    next_door: Vec<(u64, SimSocket, u32)>,
     /// Done, and not yet told. Per socket they are told in the order in which they were done.
     ready: Vec<Ready>,
     /// What the last wait told; the shard may cancel it, not having looked yet.
@@ -294,6 +295,15 @@ impl Driver for SimDriver {
         self.listeners.add(self.world.listen())
     }
 
+    fn claim(&self, _: &Sockets) -> Option<SimListener> {
+        Some(SimListener)
+    }
+
+    fn accept_now(&mut self, listener: ListenerNumber) -> Option<SimSocket> {
+        let link = self.world.accept(*self.listeners.at(listener))?;
+        Some(SimSocket { link })
+    }
+
     fn accept(&mut self, listener: ListenerNumber, owner: Owner) {
         let excused = std::mem::take(&mut self.closed_since);
         if let Some(since) = self.exhausted_since.take().filter(|_| !excused) {
@@ -441,13 +451,18 @@ impl Driver for SimDriver {
         self.world.close(socket.link, reset);
     }
 
-    fn hand_over(&mut self, socket: SimSocket, shard: usize) -> Result<(), SimSocket> {
+    fn hand_over(
+        &mut self,
+        socket: SimSocket,
+        listener: u32,
+        shard: usize,
+    ) -> Result<(), SimSocket> {
         assert_eq!(shard, NEXT_DOOR, "only that shard is there");
         if self.next_door.len() == NEXT_DOOR_MAX {
             return Err(socket);
         }
         let back_at = self.world.now + self.world.rng.u64(..self.tick_ns_max);
-        self.next_door.push((back_at, socket));
+        self.next_door.push((back_at, socket, listener));
         Ok(())
     }
 
@@ -485,7 +500,7 @@ impl Driver for SimDriver {
         let starving = self.buffers.free() > 0 && self.ledger.is_anybody_starved();
         let short = timeout.is_some_and(|timeout| timeout <= Duration::from_millis(1));
         assert!(!starving || short, "a receive waits for a free buffer");
-        if self.shared.is_stopping() && self.told_to_stop_at.is_none() {
+        if self.shared.stopping() != Stopping::No && self.told_to_stop_at.is_none() {
             // A wake-up; the shard looks itself what it is about.
             self.told_to_stop_at = Some(since);
             self.watch_for_a_spin(since, 1);
@@ -495,10 +510,10 @@ impl Driver for SimDriver {
         loop {
             let progress = self.world.step();
             self.execute_all();
-            let back = self.next_door.extract_if(.., |&mut (at, _)| at <= self.world.now);
-            out.extend(back.map(|(_, socket)| Completion {
+            let back = self.next_door.extract_if(.., |&mut (at, ..)| at <= self.world.now);
+            out.extend(back.map(|(_, socket, listener)| Completion {
                 token: HANDED_OVER,
-                outcome: Outcome::HandedOver(socket),
+                outcome: Outcome::HandedOver(socket, listener),
             }));
             if !out.is_empty() || !self.ready.is_empty() {
                 self.world.now += self.world.rng.u64(..self.tick_ns_max);

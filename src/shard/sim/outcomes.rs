@@ -37,6 +37,6 @@ pub(super) fn kind_and_value(op: Op, outcome: &Outcome<SimSocket>) -> (usize, u6
         (Op::Send, Outcome::Failed(errno)) => (9, *errno as u64),
         (_, Outcome::Done(_)) => (10, 0),
         (_, Outcome::Failed(errno)) => (11, *errno as u64),
-        (_, Outcome::HandedOver(_)) => unreachable!("it is not an answer"),
+        (_, Outcome::HandedOver(..)) => unreachable!("it is not an answer"),
     }
 }

@@ -1,0 +1,299 @@
+//! From a configuration to what shards see, at the start and at each reload: what is the same stays,
+//! with its connections, its health and its sockets; the rest is made, or closed.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use uring::{Listen, ListenError};
+
+use crate::config::plan::{Address, BackendConfig, ListenerConfig, PerIp, PoolConfig};
+use crate::core::balance::Tables;
+use crate::shard::backend::Backend;
+use crate::shard::listener::{Greets, Listener, Sockets};
+use crate::shard::per_ip::PerIpTable;
+use crate::shard::pool::{Pool, PoolState};
+use crate::shard::shared::{Gate, Shared, Snapshot};
+
+/// The configuration that is in force, and what was made of it.
+#[derive(Debug)]
+pub struct World {
+    shared: Arc<Shared>,
+    listeners: Vec<KnownListener>,
+    pools: HashMap<String, KnownPool>,
+}
+
+#[derive(Debug)]
+struct KnownListener {
+    config: ListenerConfig,
+    listener: Arc<Listener>,
+}
+
+#[derive(Debug)]
+struct KnownPool {
+    config: PoolConfig,
+    pool: Arc<Pool>,
+}
+
+/// What another configuration changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Addresses that are new.
+    pub listeners_added: Vec<String>,
+    /// Addresses that are closed.
+    pub listeners_removed: Vec<String>,
+    /// Backends that are new, as `pool/backend`.
+    pub backends_added: Vec<String>,
+    /// Backends that get no new connection.
+    pub backends_removed: Vec<String>,
+    /// Listeners and pools that have other settings.
+    pub changed: Vec<String>,
+    /// What takes a restart.
+    pub ignored: Vec<String>,
+}
+
+impl World {
+    /// Nothing is in force.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, listeners: Vec::new(), pools: HashMap::new() }
+    }
+
+    /// Puts a configuration in force.
+    ///
+    /// # Errors
+    /// When an address is not to be had; then nothing has changed.
+    pub fn apply(
+        &mut self,
+        listeners: &[ListenerConfig],
+        pools: &[PoolConfig],
+    ) -> Result<Changes, ListenError> {
+        let mut changes = Changes::default();
+        // What can fail comes first.
+        let sockets = self.sockets(listeners, &mut changes)?;
+        let known_pools: HashMap<_, _> = pools
+            .iter()
+            .map(|config| (config.name.clone(), self.pool(config, &mut changes)))
+            .collect();
+        let known_listeners: Vec<_> = listeners
+            .iter()
+            .zip(sockets)
+            .map(|(config, sockets)| {
+                let pool = Arc::clone(&known_pools[&pools[config.pool].name].pool);
+                self.listener(config, sockets, pool, &mut changes)
+            })
+            .collect();
+        self.publish(&known_listeners, pools, &known_pools);
+        self.retire(&known_listeners, &known_pools, &mut changes);
+        (self.listeners, self.pools) = (known_listeners, known_pools);
+        Ok(changes)
+    }
+
+    /// No client can connect any more; those who have are served.
+    pub fn close(&self) {
+        self.listeners.iter().for_each(|known| known.listener.sockets.close());
+    }
+
+    /// The listeners, in the order of the configuration.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<Listener>> {
+        self.listeners.iter().map(|known| &known.listener)
+    }
+
+    /// The pools with their configuration.
+    pub fn pools(&self) -> impl Iterator<Item = (&PoolConfig, &Arc<Pool>)> {
+        self.pools.values().map(|known| (&known.config, &known.pool))
+    }
+
+    fn publish(
+        &self,
+        listeners: &[KnownListener],
+        order: &[PoolConfig],
+        pools: &HashMap<String, KnownPool>,
+    ) {
+        self.shared.publish(Snapshot {
+            listeners: listeners.iter().map(|known| Arc::clone(&known.listener)).collect(),
+            pools: order.iter().map(|config| Arc::clone(&pools[&config.name].pool)).collect(),
+        });
+    }
+
+    /// Closes what is not configured any more.
+    fn retire(
+        &self,
+        listeners: &[KnownListener],
+        pools: &HashMap<String, KnownPool>,
+        changes: &mut Changes,
+    ) {
+        for KnownListener { listener, .. } in &self.listeners {
+            if !listeners.iter().any(|known| known.listener.id == listener.id) {
+                changes.listeners_removed.push(listener.address.to_string());
+                listener.sockets.close();
+            }
+        }
+        for (name, known) in &self.pools {
+            for member in &known.pool.members {
+                let stays =
+                    pools.get(name).is_some_and(|now| now.pool.find(member.backend.uid).is_some());
+                if !stays {
+                    member.backend.retire();
+                    changes.backends_removed.push(format!("{name}/{}", member.backend.name));
+                }
+            }
+        }
+    }
+
+    /// The sockets of each listener: those that it has, or new ones.
+    fn sockets(
+        &self,
+        listeners: &[ListenerConfig],
+        changes: &mut Changes,
+    ) -> Result<Vec<(Address, Arc<Sockets>)>, ListenError> {
+        let shards = self.shared.counters.len();
+        listeners
+            .iter()
+            .map(|config| match self.known(config) {
+                Some(known) => {
+                    if known.config.backlog != config.backlog {
+                        known.listener.sockets.for_each(|socket| {
+                            // A smaller or larger queue; it cannot fail on a socket that listens.
+                            let _ = uring::set_backlog(socket, config.backlog);
+                        });
+                    }
+                    Ok((known.listener.address.clone(), Arc::clone(&known.listener.sockets)))
+                }
+                None => {
+                    let (address, sockets) = listen(config, shards)?;
+                    changes.listeners_added.push(address.to_string());
+                    Ok((address, Arc::new(sockets)))
+                }
+            })
+            .collect()
+    }
+
+    fn known(&self, config: &ListenerConfig) -> Option<&KnownListener> {
+        self.listeners.iter().find(|known| known.config.address == config.address)
+    }
+
+    fn listener(
+        &self,
+        config: &ListenerConfig,
+        (address, sockets): (Address, Arc<Sockets>),
+        pool: Arc<Pool>,
+        changes: &mut Changes,
+    ) -> KnownListener {
+        let known = self.known(config);
+        if let Some(known) = known
+            && !is_same(&known.config, config)
+        {
+            changes.changed.push(format!("listener {}", config.name));
+            if known.config.options != config.options {
+                changes.ignored.push(format!(
+                    "options of the sockets of listener {}, which stay as they were made",
+                    config.name
+                ));
+            }
+        }
+        let per_ip = per_ip(config, known);
+        let greets = config.accept_proxy.as_ref().map(|proxy| Greets {
+            from: crate::core::access::Networks::new(&proxy.from),
+            timeout: proxy.timeout,
+        });
+        let listener = Arc::new(Listener {
+            id: known.map_or_else(|| self.shared.next_id(), |known| known.listener.id),
+            name: config.name.clone(),
+            address,
+            max_sessions: config.max_sessions.map(Into::into),
+            access: Listener::access_of(config),
+            per_ip,
+            greets,
+            pool,
+            gate: known.map_or_else(Arc::<Gate>::default, |known| Arc::clone(&known.listener.gate)),
+            sockets,
+        });
+        KnownListener { config: config.clone(), listener }
+    }
+
+    fn pool(&self, config: &PoolConfig, changes: &mut Changes) -> KnownPool {
+        let known = self.pools.get(&config.name);
+        if known.is_some_and(|known| known.config != *config) {
+            changes.changed.push(format!("pool {}", config.name));
+        }
+        let backends: Vec<Arc<Backend>> = config
+            .backends
+            .iter()
+            .map(|backend| self.backend(&config.name, known, backend, changes))
+            .collect();
+        let state = known.filter(|known| known.config.sticky == config.sticky);
+        let state = state.map_or_else(
+            || {
+                let (id, bells) = (self.shared.next_id(), Arc::clone(&self.shared.bells));
+                Arc::new(PoolState::new(id, config.sticky.as_ref(), bells))
+            },
+            |known| Arc::clone(&known.pool.state),
+        );
+        let pool = Arc::new(Pool::new(config, backends, known_tables(known, config), state));
+        KnownPool { config: config.clone(), pool }
+    }
+
+    fn backend(
+        &self,
+        pool: &str,
+        known: Option<&KnownPool>,
+        config: &BackendConfig,
+        changes: &mut Changes,
+    ) -> Arc<Backend> {
+        let same = known.and_then(|known| {
+            let mut both = known.config.backends.iter().zip(&known.pool.members);
+            both.find(|(before, _)| before.name == config.name && before.target == config.target)
+        });
+        let Some((before, member)) = same else {
+            changes.backends_added.push(format!("{pool}/{}", config.name));
+            let (uid, name) = (self.shared.next_id(), config.name.clone());
+            return Arc::new(Backend::new(uid, name, &config.addresses));
+        };
+        if before.addresses != config.addresses {
+            member.backend.move_to(&config.addresses);
+        }
+        Arc::clone(&member.backend)
+    }
+}
+
+/// Whether two configurations of one listener differ in nothing but where the pool is in its list.
+fn is_same(one: &ListenerConfig, other: &ListenerConfig) -> bool {
+    *one == ListenerConfig { pool: one.pool, ..other.clone() }
+}
+
+/// The table of clients, which goes on as long as its limits stay the same.
+fn per_ip(config: &ListenerConfig, known: Option<&KnownListener>) -> Option<Arc<PerIpTable>> {
+    if config.per_ip == PerIp::default() {
+        return None;
+    }
+    let same = known.filter(|known| known.config.per_ip == config.per_ip);
+    let same = same.and_then(|known| known.listener.per_ip.clone());
+    Some(same.unwrap_or_else(|| Arc::new(PerIpTable::new(&config.per_ip))))
+}
+
+/// A maglev table takes milliseconds to make and has 128 KiB: who changes a timeout keeps it.
+fn known_tables(known: Option<&KnownPool>, config: &PoolConfig) -> Option<Arc<Tables>> {
+    let known = known?;
+    let of = |config: &PoolConfig| -> Vec<(String, u16, bool)> {
+        config.backends.iter().map(|one| (one.name.clone(), one.weight, one.backup)).collect()
+    };
+    let same = known.config.algorithm == config.algorithm && of(&known.config) == of(config);
+    same.then(|| Arc::clone(known.pool.tables()))
+}
+
+/// One socket for each shard, on one address; the kernel spreads connections over them.
+fn listen(config: &ListenerConfig, shards: usize) -> Result<(Address, Sockets), ListenError> {
+    let (backlog, options) = (config.backlog, config.options);
+    let Address::Inet(address) = config.address else { unimplemented!() };
+    uring::check_unused(address)?;
+    let mut how = Listen { address, backlog, shared: true, options };
+    let mut sockets: Vec<OwnedFd> = Vec::with_capacity(shards);
+    for _ in 0..shards {
+        sockets.push(uring::listen(&how)?);
+        how.address = uring::local_address(&sockets[0])
+            .map_err(|error| ListenError::Other(address, error))?;
+    }
+    let sockets = Sockets::new(sockets).map_err(|error| ListenError::Other(how.address, error))?;
+    Ok((Address::Inet(how.address), sockets))
+}

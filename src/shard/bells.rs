@@ -1,0 +1,104 @@
+//! Waking shards: what one of them, or the control thread, has changed, and others wait for.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use uring::Waker;
+
+/// A bell for each shard. In the simulation nobody hears them.
+#[derive(Debug, Default)]
+pub struct Bells(Vec<Waker>);
+
+impl Bells {
+    /// Bells for the shards that these wake, in their order.
+    #[must_use]
+    pub fn new(wakers: Vec<Waker>) -> Self {
+        Self(wakers)
+    }
+
+    /// Wakes one shard.
+    pub fn ring(&self, shard: usize) {
+        self.0.get(shard).inspect(|waker| waker.wake());
+    }
+
+    /// Wakes all of them.
+    pub fn ring_all(&self) {
+        self.0.iter().for_each(Waker::wake);
+    }
+}
+
+/// What sessions of several shards wait for: how many there are, in which shards, and how often it
+/// has changed, so that a shard looks only when there is something new.
+#[derive(Default)]
+pub struct Crowd {
+    waiting: CachePadded<AtomicU32>,
+    /// A bit for each shard; shards beyond the last bit share it.
+    shards: AtomicU64,
+    changes: CachePadded<AtomicU32>,
+}
+
+impl Crowd {
+    /// One more waits in `shard`, unless `most` do already.
+    pub fn join(&self, shard: usize, most: u32) -> bool {
+        let add = |waiting| (waiting < most).then_some(waiting + 1);
+        let joined = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok();
+        if joined {
+            self.shards.fetch_or(bit(shard), Ordering::AcqRel);
+        }
+        joined
+    }
+
+    /// One of them waits no more.
+    pub fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Something that they wait for has happened.
+    pub fn stir(&self, bells: &Bells) {
+        // A session that joins and then finds nobody, while this is changed, must find the change or
+        // be found here: both sides write first and look then.
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let shards = self.shards.swap(0, Ordering::AcqRel);
+        (0..64).filter(|shard| shards & (1 << shard) != 0).for_each(|shard| bells.ring(shard));
+        if shards & bit(usize::MAX) != 0 {
+            bells.ring_all();
+        }
+    }
+
+    /// A shard that still has somebody waiting says so after it has looked.
+    pub fn stay(&self, shard: usize) {
+        self.shards.fetch_or(bit(shard), Ordering::AcqRel);
+    }
+
+    /// How often something has happened; it wraps.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::SeqCst)
+    }
+}
+
+fn bit(shard: usize) -> u64 {
+    1 << shard.min(63)
+}
+
+impl fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Crowd").field("waiting", &self.len()).finish_non_exhaustive()
+    }
+}

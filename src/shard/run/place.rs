@@ -1,0 +1,186 @@
+//! Which backend a session goes to, or what it waits for.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use uring::Owner;
+
+use crate::config::plan::{Address, Destination};
+use crate::core::balance::{Picked, Request, Tried, client_key, pick};
+use crate::core::session::{EndReason, Next, WaitFor};
+use crate::core::{BackendId, Candidate};
+use crate::shard::driver::Driver;
+use crate::shard::pool::Present;
+
+use super::{ALIVE, Here, Shard};
+
+impl<D: Driver> Shard<D> {
+    /// The first look for a backend, after the question whether the client may come in at all.
+    pub(super) fn place(&mut self, owner: Owner) -> Next {
+        if !self.may_come_in(owner) {
+            return Next::Nowhere(EndReason::Denied);
+        }
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let pool = std::sync::Arc::clone(&entry.here.pool.state);
+        let next = match self.must_queue(&pool) {
+            true => Next::Wait(WaitFor::Room),
+            false => self.seek(owner, &Tried::NOBODY),
+        };
+        self.wait_if_told(owner, next)
+    }
+
+    /// The next look, after a failed connect.
+    pub(super) fn place_again(&mut self, owner: Owner, tried: &Tried) -> Next {
+        let next = match self.go_by_new_rules(owner) {
+            true => self.seek(owner, &Tried::NOBODY),
+            false => self.seek(owner, tried),
+        };
+        self.wait_if_told(owner, next)
+    }
+
+    fn wait_if_told(&mut self, owner: Owner, next: Next) -> Next {
+        match next {
+            Next::Wait(what) => self.wait_for(owner, what),
+            next => next,
+        }
+    }
+
+    /// A session that has to look for a backend again does it by the configuration of now, in which
+    /// those that it tried have other numbers. Whether there is another one.
+    fn go_by_new_rules(&mut self, owner: Owner) -> bool {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let Here { listener, index, version, .. } = &*entry.here;
+        let newest = self.listening.get(*index).and_then(Option::as_ref);
+        let newest = newest.filter(|one| one.here.listener.id == listener.id);
+        match newest {
+            Some(listening) if listening.here.version != *version => {
+                entry.here = Rc::clone(&listening.here);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A backend, with the session in its count; or what to wait for.
+    pub(super) fn seek(&mut self, owner: Owner, tried: &Tried) -> Next {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let here = Rc::clone(&entry.here);
+        if here.pool.destination == Destination::OriginalDst {
+            return self.seek_original(owner, &here);
+        }
+        let client = entry.extra.as_ref().and_then(|extra| extra.client);
+        let sticky = client.and_then(|client| remembered(&here, client));
+        let key = client.map_or(0, |client| client_key(client.ip(), None));
+        let request = Request { key, tried, sticky };
+        let present = Present { pool: &here.pool, now: self.now };
+        for _ in 0..ATTEMPTS {
+            let pick = match pick(&present, &request, &mut self.rng) {
+                Picked::Backend(pick) => pick,
+                Picked::Full => return Next::Wait(WaitFor::Room),
+                Picked::Nobody => return Next::Wait(WaitFor::Backend),
+            };
+            let member = here.pool.member(pick.backend);
+            // Another shard may have been faster.
+            if member.backend.try_charge(member.most) {
+                let entry = self.sessions.find(owner).expect(ALIVE);
+                entry.charged = Some(pick.backend);
+                self.log_routing(owner, pick);
+                return Next::Go(member.backend.first_candidate(pick.backend));
+            }
+        }
+        Next::Wait(WaitFor::Room)
+    }
+
+    /// Where the client wanted to go before it was redirected to us.
+    fn seek_original(&mut self, owner: Owner, here: &Here) -> Next {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let wanted = self.driver.original_destination(&entry.client);
+        let reached = self.driver.local_address(&entry.client);
+        let Some(wanted) = wanted.filter(|_| wanted != reached) else {
+            self.counters().not_redirected.add(1);
+            return Next::Nowhere(EndReason::BackendUnreachable);
+        };
+        if self.is_here(wanted) {
+            self.counters().not_redirected.add(1);
+            return Next::Nowhere(EndReason::BackendUnreachable);
+        }
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        entry.extra.get_or_insert_default().destination = Some(wanted);
+        entry.charged = Some(ORIGINAL);
+        let charged = here.pool.backend(ORIGINAL).try_charge(u32::MAX);
+        debug_assert!(charged, "without a limit");
+        Next::Go(Candidate { backend: ORIGINAL, address: 0, left: 0 })
+    }
+
+    /// Whether a connect to `address` would come back to one of our listeners.
+    fn is_here(&self, address: SocketAddr) -> bool {
+        let listeners = self.listening.iter().flatten().map(|one| &one.here.listener.address);
+        listeners.into_iter().any(|listener| match listener {
+            Address::Inet(own) => {
+                let same = own.ip().to_canonical() == address.ip().to_canonical();
+                own.port() == address.port()
+                    && (same || (own.ip().is_unspecified() && uring::is_on_this_host(address.ip())))
+            }
+            Address::Unix(_) => false,
+        })
+    }
+
+    /// Whether the access list, and what its address may have, let the client in. Asked once.
+    fn may_come_in(&mut self, owner: Owner) -> bool {
+        let now = self.now;
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let Some(extra) = entry.extra.as_mut().filter(|extra| !extra.admitted) else { return true };
+        extra.admitted = true;
+        // A client of a unix socket has no address; who may reach the socket is for its file mode.
+        let Some(client) = extra.client else { return true };
+        let listener = &entry.here.listener;
+        if listener.access.as_ref().is_some_and(|list| !list.allows(client.ip())) {
+            self.counters().denied_access.add(1);
+            return false;
+        }
+        let Some(table) = &listener.per_ip else { return true };
+        match table.enter(client.ip(), now) {
+            Ok(ticket) => {
+                extra.ticket = Some(ticket);
+                true
+            }
+            Err(_) => {
+                self.counters().denied_per_ip.add(1);
+                false
+            }
+        }
+    }
+
+    /// The connection stands: whoever comes again from there comes to the same backend.
+    pub(super) fn remember(&mut self, owner: Owner, backend: BackendId) {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let Here { pool, .. } = &*entry.here;
+        let client = entry.extra.as_ref().and_then(|extra| extra.client);
+        let key = client.and_then(|client| pool.sticky_key(client));
+        let (Some(key), Some(sticky), Some(config)) = (key, &pool.state.sticky, pool.sticky) else {
+            return;
+        };
+        let uid = pool.backend(backend).uid;
+        let before = sticky.get(key).filter(|&uid| pool.find(uid).is_some());
+        // It moves for good when its backend is out. A backend that is only full has it back.
+        let stays = before.is_some_and(|before| {
+            before == uid
+                || config.returns
+                || pool.find(before).is_some_and(|id| pool.is_full(id, self.now))
+        });
+        if !stays {
+            sticky.set(key, uid);
+        }
+    }
+}
+
+fn remembered(here: &Here, client: SocketAddr) -> Option<BackendId> {
+    let key = here.pool.sticky_key(client)?;
+    here.pool.find(here.pool.state.sticky.as_ref()?.get(key)?)
+}
+
+/// The one backend of a pool that goes where clients wanted to go.
+const ORIGINAL: BackendId = BackendId(0);
+
+/// Picks that other shards may take away before the client waits instead.
+const ATTEMPTS: usize = 8;
