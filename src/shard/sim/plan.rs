@@ -1,13 +1,21 @@
 //! What one run is like: everything that is decided before it begins, drawn from its seed.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::plan::{
+    self, BackendConfig, Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, Queue,
+};
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
-use crate::core::session::{Deadlines, Rules};
 use crate::shard::Room;
-use crate::shard::shared::{Backend, Shared};
+use crate::shard::backend::Backend;
+use crate::shard::bells::Bells;
+use crate::shard::listener::{Listener, Sockets};
+use crate::shard::pool::{Pool, PoolState};
+use crate::shard::shared::{Gate, Shared, Snapshot};
 
 use super::faults::Faults;
 use super::peers::{READ_MAX, Script, Then, Volume};
@@ -26,8 +34,11 @@ pub(super) struct Plan {
     pub(super) buffer_size: usize,
     pub(super) queue_capacity: usize,
     pub(super) max_sessions: usize,
-    pub(super) algorithm: Algorithm,
-    pub(super) rules: Rules,
+    pub(super) pool: PoolConfig,
+    /// Sessions of the listener.
+    pub(super) max_sessions_listener: Option<u32>,
+    /// How long sessions may go on when the program is asked to end.
+    pub(super) drain: Duration,
     pub(super) max_pipes: u16,
     pub(super) pipe_capacity: usize,
     /// The other shard has fewer sessions than this.
@@ -71,6 +82,7 @@ impl Plan {
         let well_behaved = rng.u8(..4) == 0;
         let started_at = rng.u64(..1_000_000_000_000);
         let faults = Faults::draw(rng);
+        let backends = backends(well_behaved, started_at, rng);
         Self {
             well_behaved,
             faults: if well_behaved { faults.without_the_visible() } else { faults },
@@ -81,32 +93,43 @@ impl Plan {
             buffer_size: if rng.u8(..8) == 0 { rng.usize(65..=4096) } else { rng.usize(1..=64) },
             queue_capacity: 1 << rng.u32(0..12),
             max_sessions: if rng.u8(..3) == 0 { rng.usize(1..=5) } else { rng.usize(6..=100) },
-            algorithm: *pick(
-                rng,
-                &[
-                    Algorithm::Auto,
-                    Algorithm::RoundRobin,
-                    Algorithm::LeastConnections,
-                    Algorithm::Random,
-                ],
-            ),
-            rules: Rules { deadlines: deadlines(well_behaved, rng), splice: splice(rng) },
+            pool: pool(well_behaved, &backends, rng),
+            max_sessions_listener: (rng.u8(..4) == 0).then(|| rng.u32(1..=20)),
+            drain: Duration::from_millis(rng.u64(..2000)),
             max_pipes: *pick(rng, &[0, 1, 2, 3, 16]),
             pipe_capacity: rng.usize(1..=512),
             next_door_sessions: *pick(rng, &[1, 2, 30]),
             clients: clients(well_behaved, started_at, rng),
-            backends: backends(well_behaved, started_at, rng),
+            backends,
             stop: stop(well_behaved, started_at, rng),
         }
     }
 
     /// What the shards of this run have in common.
     pub(super) fn shared(&self) -> Shared {
-        let backends = self.backends.iter().enumerate().map(|(index, addresses)| {
-            let addresses = addresses.iter().map(|address| address.at).collect();
-            Backend::new(format!("backend-{index}"), addresses)
+        let bells = Arc::new(Bells::default());
+        let shared = Shared::new(2, self.drain, Arc::clone(&bells));
+        let backends = self.pool.backends.iter().map(|config| {
+            let (name, addresses) = (config.name.clone(), &config.addresses);
+            Arc::new(Backend::new(shared.next_id(), name, addresses))
         });
-        Shared::new(backends.collect(), self.algorithm, self.rules, 2)
+        let backends = backends.collect();
+        let state = PoolState::new(shared.next_id(), None, Arc::clone(&bells));
+        let pool = Arc::new(Pool::new(&self.pool, backends, None, Arc::new(state)));
+        let listener = Listener {
+            id: shared.next_id(),
+            name: "listener".to_owned(),
+            address: plan::Address::Inet(([10, 9, 9, 9], 80).into()),
+            max_sessions: self.max_sessions_listener,
+            access: None,
+            per_ip: None,
+            greets: None,
+            pool: Arc::clone(&pool),
+            gate: Arc::<Gate>::default(),
+            sockets: Arc::<Sockets>::default(),
+        };
+        shared.publish(Snapshot { listeners: vec![Arc::new(listener)], pools: vec![pool] });
+        shared
     }
 
     /// What the shard may have.
@@ -123,16 +146,84 @@ impl Address {
     }
 }
 
-fn deadlines(well_behaved: bool, rng: &mut fastrand::Rng) -> Deadlines {
+fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) -> PoolConfig {
     let mut draw = |shortest: u32, longest: u32| {
-        Duration::from_millis((1 << rng.u32(shortest..=longest)) + rng.u64(..3))
+        let short = Duration::from_millis((1 << rng.u32(shortest..=longest)) + rng.u64(..3));
+        if well_behaved { Duration::from_secs(3600) } else { short }
     };
-    if well_behaved {
-        let hour = Duration::from_secs(3600);
-        return Deadlines { connect: hour, idle: hour, half_closed: hour };
+    let (connect_timeout, idle_timeout, half_closed_timeout) =
+        (draw(0, 12), draw(3, 16), draw(3, 16));
+    let (wait_for_backend, timeout) = (draw(0, 14), draw(0, 14));
+    let wait_for_backend = if rng.bool() { Duration::ZERO } else { wait_for_backend };
+    let most = (rng.u8(..3) == 0).then(|| rng.u32(1..=8)).and_then(NonZeroU32::new);
+    let size = if well_behaved { 1000 } else { rng.u32(..20) };
+    let algorithms = [
+        Algorithm::Auto,
+        Algorithm::RoundRobin,
+        Algorithm::LeastConnections,
+        Algorithm::Random,
+        Algorithm::P2c,
+        Algorithm::SourceHash,
+        Algorithm::Maglev,
+        Algorithm::First,
+    ];
+    let aged = !well_behaved && rng.u8(..4) == 0;
+    let max_age = aged.then(|| MaxAge {
+        age: Duration::from_millis(1 << rng.u32(5..14)),
+        jitter: Duration::from_millis(rng.u64(..30)),
+    });
+    let unavailable =
+        [OnUnavailable::Close, OnUnavailable::Reset, OnUnavailable::Reply(TEXT.into())];
+    PoolConfig {
+        name: "pool".to_owned(),
+        destination: Destination::Backends,
+        backends: backends
+            .iter()
+            .enumerate()
+            .map(|(index, addresses)| backend(index, addresses, most, rng))
+            .collect(),
+        algorithm: *pick(rng, &algorithms),
+        sticky: None,
+        connect_timeout,
+        idle_timeout,
+        half_closed_timeout,
+        wait_for_backend,
+        on_unavailable: pick(rng, &unavailable).clone(),
+        queue: Queue { size, timeout },
+        session_failover: false,
+        close_when_down: false,
+        send_proxy: None,
+        max_age,
+        splice: splice(rng),
+        slow_start: None,
+        health: None,
+        ejection: rng.bool().then(|| EjectionConfig {
+            after: NonZeroU32::MIN.saturating_add(rng.u32(..4)),
+            first: Duration::from_millis(1 << rng.u32(..12)),
+            longest: Duration::from_secs(10),
+        }),
     }
-    Deadlines { connect: draw(0, 12), idle: draw(3, 16), half_closed: draw(3, 16) }
 }
+
+fn backend(
+    index: usize,
+    addresses: &[Address],
+    max_connections: Option<NonZeroU32>,
+    rng: &mut fastrand::Rng,
+) -> BackendConfig {
+    BackendConfig {
+        name: format!("backend-{index}"),
+        target: plan::Target::Unix(format!("/{index}").into()),
+        addresses: addresses.iter().map(|address| plan::Address::Inet(address.at)).collect(),
+        weight: if index == 0 { 1 } else { *pick(rng, &[0, 1, 1, 2, 7]) },
+        // The first one is there for everybody.
+        backup: index > 0 && rng.u8(..4) == 0,
+        max_connections,
+    }
+}
+
+/// What a client is told that waited in vain.
+const TEXT: &[u8] = b"503 Service Unavailable";
 
 /// What counts as bulk is little here, so that it is met.
 fn splice(rng: &mut fastrand::Rng) -> Splice {
