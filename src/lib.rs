@@ -1,7 +1,7 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
 //! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
-//! [`engine`], [`demo`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! [`control`], [`engine`], [`demo`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
 pub mod balancer;

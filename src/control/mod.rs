@@ -1,4 +1,10 @@
-//! The control thread: what is done beside the shards, and never by one of them. Health checks, names
-//! that are looked up again, the configuration that is read again, and signals.
+//! The control thread: what is slow, rare, or waits for others, so that no shard has to.
+//!
+//! Reading order: [`runtime`] is the thread and what its futures run on; [`probe`] asks a backend
+//! once.
+//!
+//! What is found out goes to atomics that shards read, and to the closures of who started it.
 
+pub mod probe;
+pub mod runtime;
 pub mod world;
