@@ -1,11 +1,12 @@
 //! The control thread: what is slow, rare, or waits for others, so that no shard has to.
 //!
 //! Reading order: [`runtime`] is the thread and what its futures run on; [`probe`] asks a backend
-//! once; [`checks`] asks all of them again and again.
+//! once; [`checks`] asks all of them again and again; [`resolve`] follows what names stand for.
 //!
 //! What is found out goes to atomics that shards read, and to the closures of who started it.
 
 pub mod checks;
 pub mod probe;
+pub mod resolve;
 pub mod runtime;
 pub mod world;
