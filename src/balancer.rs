@@ -15,6 +15,7 @@ use crate::engine::{Engine, EngineError};
 use crate::shard::bells::Bells;
 use crate::shard::driver::{Counts, Driver, Wiring};
 use crate::shard::epoll::{EpollConfig, EpollDriver};
+use crate::shard::listener::Listener;
 use crate::shard::post::Post;
 use crate::shard::shared::{Shared, Stopping};
 use crate::shard::uring::UringDriver;
@@ -70,12 +71,16 @@ impl Balancer {
     /// # Errors
     /// A [`StartError`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let engine = Engine::choose(config.engine)?;
-        let shards = config.cpus.len();
+        let engine = Engine::choose(config.process.engine)?;
+        let shards = config.process.cpus.len();
         let pairs = (0..shards).map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
         let (wakers, wakes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let post = Arc::new(Post::new(wakers.iter().cloned()));
-        let shared = Arc::new(Shared::new(shards, config.drain, Arc::new(Bells::new(wakers))));
+        let shared = Arc::new(Shared::new(
+            shards,
+            config.process.drain_timeout,
+            Arc::new(Bells::new(wakers)),
+        ));
         let mut world = World::new(Arc::clone(&shared));
         world.apply(&config.listeners, &config.pools)?;
         let (ended_tx, ended) = channel();
@@ -98,10 +103,10 @@ impl Balancer {
         let index = wiring.shard;
         let plan = Plan {
             index,
-            cpu: config.cpus[index],
+            cpu: config.process.cpus[index],
             wiring,
             driver: driver_config(&self.engine, config),
-            room: config.room_a_shard,
+            room: config.process.room_a_shard,
             shared: Arc::clone(&self.shared),
         };
         let (ready_tx, ready) = channel();
@@ -111,11 +116,18 @@ impl Balancer {
         ready.recv().unwrap_or(Err(StartError::Resources(io::ErrorKind::Other.into())))
     }
 
-    /// Where clients connect, in the order of the configuration: the real port where port 0 was asked
-    /// for.
+    /// Where clients connect, in the order of the configuration, with the real port where port 0 was
+    /// asked for, and what the kernel made of the options.
     #[must_use]
-    pub fn addresses(&self) -> Vec<Address> {
-        lock(&self.world).listeners().map(|listener| listener.address.clone()).collect()
+    pub fn listeners(&self) -> Vec<(Address, ListenOptions)> {
+        let of = |listener: &Arc<Listener>| {
+            let mut options = ListenOptions::default();
+            listener.sockets.for_each(|socket| {
+                options = uring::listen_options(socket).unwrap_or_default();
+            });
+            (listener.address.clone(), options)
+        };
+        lock(&self.world).listeners().map(of).collect()
     }
 
     /// The first of those that is not a unix socket.
@@ -129,18 +141,6 @@ impl Balancer {
             Address::Unix(_) => None,
         });
         inet.expect("a listener with an internet address")
-    }
-
-    /// What the kernel made of the options of the first listener.
-    #[must_use]
-    pub fn listen_options(&self) -> ListenOptions {
-        let mut options = ListenOptions::default();
-        if let Some(listener) = lock(&self.world).listeners().next() {
-            listener.sockets.for_each(|socket| {
-                options = uring::listen_options(socket).unwrap_or_default();
-            });
-        }
-        options
     }
 
     /// What moves the bytes.
@@ -291,7 +291,8 @@ impl Seat<'_> {
 }
 
 fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {
-    let (buffers, buffer_bytes, busy_poll) = (config.buffers, BUFFER_BYTES, config.busy_poll);
+    let (buffers, buffer_bytes, busy_poll) =
+        (config.process.buffers, BUFFER_BYTES, config.process.busy_poll);
     match engine {
         Engine::Uring(_) => {
             // The kernel wants a power of two; a few spare ones do no harm.
@@ -306,7 +307,7 @@ fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {
             })
         }
         Engine::Epoll | Engine::EpollInstead(_) => {
-            let sessions = config.room_a_shard.max_sessions;
+            let sessions = config.process.room_a_shard.max_sessions;
             DriverConfig::Epoll(EpollConfig { sessions, buffers, buffer_bytes, busy_poll })
         }
     }

@@ -1,14 +1,24 @@
 //! What was typed. Two dialects are understood: long options in the manner of
 //! `--backends a:1,b:2 --algorithm auto`, and short ones in the manner of `-b a:1 b:2 -s rr -p 80`.
 
+use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use uring::CpuList;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::core::balance::Algorithm;
-use crate::core::relay::{Bulk, Splice};
+use crate::config::value::duration;
+
+mod flags;
+mod words;
+
+pub use flags::{HealthFlags, ListenerFlags, PoolFlags, ProcessFlags, Serve};
+pub use words::{
+    AlgorithmName, EngineName, HealthCheck, HealthType, LogLevel, MarkedDown, ProxyName,
+    SpliceName, StickyKey, Unavailable,
+};
 
 /// A TCP load balancer on io_uring, one shard a core.
 ///
@@ -18,7 +28,8 @@ use crate::core::relay::{Bulk, Splice};
 #[command(after_help = "Examples:
   evenkeel demo
   evenkeel --port 8080 --backends 10.0.0.11:8881,10.0.0.12:8881 --algorithm least-connections
-  evenkeel -b 10.0.0.11:8881 '[fd00::12]:8881' web3:8881 -s rr -p 8080")]
+  evenkeel -b 10.0.0.11:8881 '[fd00::12]:8881' web3:8881 -s rr -p 8080
+  evenkeel check --config evenkeel.toml && evenkeel --config evenkeel.toml")]
 pub struct Cli {
     /// Something else than balancing.
     #[command(subcommand)]
@@ -33,6 +44,8 @@ pub struct Cli {
 pub enum Command {
     /// Three embedded backends, the balancer and parallel clients, all in this process
     Demo(Demo),
+    /// Says whether these options, or the file that they name, can be used here, and what is effective
+    Check(Box<Serve>),
 }
 
 /// Options of `evenkeel demo`.
@@ -46,281 +59,86 @@ pub struct Demo {
     pub connections: NonZeroU32,
 }
 
-/// Options of the balancer.
-#[derive(Clone, Debug, Args)]
-pub struct Serve {
-    /// Address or name to listen on
-    #[arg(long, value_name = "HOST", default_value = "0.0.0.0", value_parser = listen_host)]
-    pub host: String,
-    /// Port to listen on; 0 lets the kernel choose
-    #[arg(long, short = 'p', default_value_t = 8080)]
-    pub port: u16,
-    /// Backends, separated by commas or spaces; an IPv6 address in brackets
-    #[arg(long, short = 'b', value_name = "HOST:PORT", num_args = 1.., value_delimiter = ',')]
-    #[arg(default_value = DEFAULT_BACKENDS, value_parser = backend)]
-    pub backends: Vec<Endpoint>,
-    /// How a backend is picked
-    #[arg(long, short = 's', visible_alias = "strategy", value_enum, ignore_case = true)]
-    #[arg(default_value = "auto")]
-    pub algorithm: AlgorithmName,
-    /// Shards, one thread and one CPU each [default: one for each CPU, as far as the cgroup's quota goes]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub shards: Option<u16>,
-    /// CPUs of the shards, in turn, as in 0,2-5 [default: all that may be used]
-    #[arg(long, value_name = "LIST")]
-    pub cpus: Option<CpuList>,
-    /// What moves the bytes; auto is io_uring, and epoll where that is blocked or missing
-    #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
-    pub engine: EngineName,
-    /// Sessions at a time, divided over the shards [default: what the file limit allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_sessions: Option<u32>,
-    /// Buffers of 32 KiB for each shard [default: two for each session, up to 16384]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
-    pub buffers: Option<u16>,
-    /// Whether bytes go through pipes, without being copied: while they come in bulk, never, always
-    #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
-    pub splice: SpliceName,
-    /// How long a shard looks for work before it sleeps: lower latency for a busy CPU, as in 50us
-    #[arg(long, value_name = "TIME", value_parser = busy_poll)]
-    pub busy_poll: Option<Duration>,
-    /// Connections that may wait to be accepted, for each shard
-    #[arg(long, value_name = "N", default_value_t = 4096)]
-    pub backlog: u16,
-    /// Hand a client on when it has sent something, or after this long; only where clients speak first
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub defer_accept: Option<Duration>,
-    /// Clients that may send with their SYN at a time, for each shard (TCP Fast Open)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub tcp_fastopen: Option<u16>,
-    /// How long a backend may take to accept a connection
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
-    pub connect_timeout: Duration,
-    /// How long a session may be silent in both directions
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
-    pub idle_timeout: Duration,
-    /// How long a session may be silent after one side has finished writing
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub half_closed_timeout: Duration,
-    /// How often the state of backends and shards is logged, at INFO [default: only at the end]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub report_interval: Option<Duration>,
-    /// What is logged to standard error; DEBUG logs every connection, INFO the first few a second
-    #[arg(long, value_enum, ignore_case = true, default_value = "INFO")]
-    pub log_level: LogLevel,
-    /// Accepted from older command lines
-    #[command(flatten)]
-    pub not_yet: NotYet,
-}
-
-/// Options that are read and checked but have no effect in this version; the program says so.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Accepted, without effect in this version")]
-pub struct NotYet {
-    /// Seconds between health checks
-    #[arg(long, short = 'c', value_name = "SECONDS", value_parser = seconds)]
-    pub health_check_interval: Option<Duration>,
-    /// Seconds that a health check may take
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub health_check_timeout: Option<Duration>,
-    /// Seconds that a client is held while no backend can be reached
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
-    pub wait_for_backend_timeout: Option<Duration>,
-    /// What makes a client go to the same backend again
-    #[arg(long, value_enum)]
-    pub sticky_key: Option<StickyKey>,
-}
-
-impl NotYet {
-    /// The options that were given, as they are typed.
-    #[must_use]
-    pub fn given(&self) -> Vec<&'static str> {
-        [
-            (self.health_check_interval.is_some(), "--health-check-interval"),
-            (self.health_check_timeout.is_some(), "--health-check-timeout"),
-            (self.wait_for_backend_timeout.is_some(), "--wait-for-backend-timeout"),
-            (self.sticky_key.is_some(), "--sticky-key"),
-        ]
-        .into_iter()
-        .filter_map(|(given, name)| given.then_some(name))
-        .collect()
-    }
-}
-
 /// A host and a port, not resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// An address without brackets, or a name.
     pub host: String,
-    /// Never 0.
+    /// Of a backend never 0.
     pub port: u16,
 }
 
-/// The names of the algorithms, those of both dialects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AlgorithmName {
-    /// Round robin while all have equally many connections, else least connections
-    Auto,
-    /// One after the other
-    #[value(alias = "rr")]
-    RoundRobin,
-    /// The fewest connections
-    #[value(alias = "lc")]
-    LeastConnections,
-    /// Any
-    #[value(alias = "rand")]
-    Random,
+impl Cli {
+    /// Reads the arguments. Options of listeners and pools are refused beside a file, which says all
+    /// of that.
+    ///
+    /// # Errors
+    /// What is wrong with them, or the help that was asked for.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        refuse_beside_a_file(matches.subcommand_matches("check").unwrap_or(&matches))?;
+        Self::from_arg_matches(&matches)
+    }
 }
 
-impl From<AlgorithmName> for Algorithm {
-    fn from(name: AlgorithmName) -> Self {
-        match name {
-            AlgorithmName::Auto => Self::Auto,
-            AlgorithmName::RoundRobin => Self::RoundRobin,
-            AlgorithmName::LeastConnections => Self::LeastConnections,
-            AlgorithmName::Random => Self::Random,
+fn refuse_beside_a_file(matches: &ArgMatches) -> Result<(), clap::Error> {
+    if !matches.contains_id("config") {
+        return Ok(());
+    }
+    let of_file = ListenerFlags::augment_args(clap::Command::new("listener"));
+    let of_file = HealthFlags::augment_args(PoolFlags::augment_args(of_file));
+    for option in of_file.get_arguments() {
+        let name = option.get_id().as_str();
+        if matches.value_source(name) == Some(ValueSource::CommandLine) {
+            let (option, key) = (name.replace('_', "-"), key_of(name));
+            let text =
+                format!("--{option} is not for use beside --config; write {key} in the file");
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
         }
     }
+    Ok(())
 }
 
-/// The names of the engines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EngineName {
-    /// io_uring where this host has it for us, else epoll
-    Auto,
-    /// io_uring or nothing (Linux 6.1 or later)
-    Uring,
-    /// epoll, also where there is io_uring
-    Epoll,
-}
-
-/// When bytes are spliced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SpliceName {
-    /// Each direction of a session for as long as it is bulk
-    Auto,
-    /// Never: bytes are copied through buffers
-    Off,
-    /// Whenever a pipe is to be had
-    Always,
-}
-
-impl From<SpliceName> for Splice {
-    fn from(name: SpliceName) -> Self {
-        match name {
-            SpliceName::Auto => Self::Auto(Bulk::MEASURED),
-            SpliceName::Off => Self::Off,
-            SpliceName::Always => Self::Always,
-        }
+/// What an option of the command line is called in a file.
+fn key_of(name: &str) -> String {
+    let listener: &[&str] = &[
+        "backlog",
+        "defer_accept",
+        "tcp_fastopen",
+        "allow",
+        "deny",
+        "max_sessions_per_ip",
+        "max_rate_per_ip",
+        "accept_proxy",
+    ];
+    match name {
+        "host" | "port" => "`listen` in [[listener]]".to_owned(),
+        "backends" => "`backends` in [pool.NAME]".to_owned(),
+        "original_dst" => "`destination = \"original-dst\"` in [pool.NAME]".to_owned(),
+        "backend_max_connections" => "`max_connections` in [[pool.NAME.backend]]".to_owned(),
+        "health_check" => "`type` in [pool.NAME.health]".to_owned(),
+        "health_check_interval" => "`interval` in [pool.NAME.health]".to_owned(),
+        "health_check_timeout" => "`timeout` in [pool.NAME.health]".to_owned(),
+        "health_check_path" => "`path` in [pool.NAME.health]".to_owned(),
+        "rise" | "fall" => format!("`{name}` in [pool.NAME.health]"),
+        _ if listener.contains(&name) => format!("`{name}` in [[listener]]"),
+        _ => format!("`{name}` in [pool.NAME]"),
     }
 }
-
-/// What makes a client the same client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StickyKey {
-    /// Its address
-    Ip,
-    /// Its address and port
-    IpPort,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "UPPER")]
-pub enum LogLevel {
-    /// Every connection
-    Debug,
-    /// What happens, and the first few connections of each second
-    Info,
-    /// What should be looked at
-    #[value(alias = "WARN")]
-    Warning,
-    /// What does not work
-    Error,
-}
-
-/// With or without the brackets that an IPv6 address has beside a port.
-fn listen_host(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if host.is_empty() {
-        return Err("it is empty; write an address or a name, as in 0.0.0.0, :: or lb1".to_owned());
-    }
-    Ok(host.to_owned())
-}
-
-fn backend(text: &str) -> Result<Endpoint, String> {
-    let endpoint = endpoint(text)?;
-    if endpoint.port == 0 {
-        return Err(
-            "port 0 cannot be connected to; write host:port, as in 10.0.0.11:8881".to_owned()
-        );
-    }
-    Ok(endpoint)
-}
-
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let form = "write host:port, as in 10.0.0.11:8881, web1:8881 or [::1]:8881";
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("it has no port; {form}"))?;
-    let port =
-        port.parse().map_err(|_| format!("`{port}` is not a port from 1 to 65535; {form}"))?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = match bracketed {
-        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
-        Some(_) => return Err(format!("`{host}` is not an IPv6 address; {form}")),
-        None if host.contains(':') => {
-            return Err(format!("an IPv6 address needs brackets, as in [{host}]:{port}"));
-        }
-        None if host.is_empty() => return Err(format!("it has no host; {form}")),
-        None => host,
-    };
-    Ok(Endpoint { host: host.to_owned(), port })
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a number with a unit, as in 500ms, 3s or 1h"))?;
-    if duration.is_zero() {
-        return Err("it must be longer than nothing, as in 500ms, 3s or 1h".to_owned());
-    }
-    Ok(duration)
-}
-
-fn busy_poll(text: &str) -> Result<Duration, String> {
-    let time = duration(text)?;
-    if time > BUSY_POLL_MAX {
-        return Err("it is at most 10ms; what pays is about as long as an answer takes, as in \
-                    50us or 200us"
-            .to_owned());
-    }
-    Ok(time)
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let problem = || "write seconds, as in 5 or 0.5".to_owned();
-    text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok()).ok_or_else(problem)
-}
-
-/// A sleep and a wake-up take some tens of microseconds; who looks longer than this wants no sleep
-/// at all.
-const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
-
-/// The pool of the first version of this balancer, so that `evenkeel` alone does what
-/// `python load_balancer.py` alone did.
-const DEFAULT_BACKENDS: &str = "127.0.0.1:8881,127.0.0.1:8882";
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use crate::config::plan::Target;
 
     fn parse(line: &str) -> Result<Serve, String> {
-        let words = std::iter::once("evenkeel").chain(line.split_whitespace());
-        Cli::try_parse_from(words).map(|cli| cli.serve).map_err(|error| error.to_string())
+        let words = std::iter::once("evenkeel").chain(line.split_whitespace()).map(OsString::from);
+        Cli::read(words).map(|cli| cli.serve).map_err(|error| error.to_string())
     }
 
-    fn endpoints(list: &[(&str, u16)]) -> Vec<Endpoint> {
-        list.iter().map(|&(host, port)| Endpoint { host: host.to_owned(), port }).collect()
+    fn endpoints(list: &[(&str, u16)]) -> Vec<Target> {
+        let target = |&(host, port): &(&str, u16)| Endpoint { host: host.to_owned(), port };
+        list.iter().map(target).map(Target::Host).collect()
     }
 
     #[test]
@@ -332,17 +150,22 @@ mod tests {
     fn both_dialects_mean_the_same() {
         let long = parse("--backends a:1,b:2 --algorithm round-robin --port 99").expect("valid");
         let short = parse("-b a:1 b:2 -s rr -p 99").expect("valid");
-        assert_eq!(long.backends, endpoints(&[("a", 1), ("b", 2)]));
-        assert_eq!(long.backends, short.backends);
-        assert_eq!((long.algorithm, long.port), (short.algorithm, short.port));
+        assert_eq!(long.pool.backends, endpoints(&[("a", 1), ("b", 2)]));
+        assert_eq!(long.pool.backends, short.pool.backends);
+        assert_eq!(long.pool.algorithm, short.pool.algorithm);
+        assert_eq!(long.listener.port, short.listener.port);
     }
 
     #[test]
     fn the_defaults_are_those_of_the_first_version() {
         let serve = parse("").expect("valid");
-        assert_eq!(serve.backends, endpoints(&[("127.0.0.1", 8881), ("127.0.0.1", 8882)]));
-        assert_eq!((serve.host.as_str(), serve.port), ("0.0.0.0", 8080));
-        assert_eq!(serve.algorithm, AlgorithmName::Auto);
+        let (listener, pool, health) = (serve.listener, serve.pool, serve.health);
+        assert_eq!(pool.backends, endpoints(&[("127.0.0.1", 8881), ("127.0.0.1", 8882)]));
+        assert_eq!((listener.host.as_str(), listener.port), ("0.0.0.0", 8080));
+        assert_eq!((pool.algorithm, pool.sticky_key), (AlgorithmName::Auto, None));
+        assert_eq!(pool.wait_for_backend_timeout, Duration::from_secs(30));
+        assert_eq!(health.health_check_interval, Duration::from_secs(5));
+        assert_eq!(health.health_check_timeout, Duration::from_secs(1));
     }
 
     #[test]
@@ -351,11 +174,26 @@ mod tests {
                     --health-check-interval 5 --health-check-timeout 1 \
                     --wait-for-backend-timeout 30 --log-level debug";
         let serve = parse(line).expect("valid");
-        assert_eq!(serve.not_yet.given().len(), 4);
-        assert_eq!(serve.log_level, LogLevel::Debug);
+        assert_eq!(serve.pool.sticky_key, Some(StickyKey::IpPort));
+        assert_eq!(serve.process.log_level, Some(LogLevel::Debug));
         let serve = parse("-b a:1 [::1]:2 -c 10 -s rand -p 80").expect("valid");
-        assert_eq!(serve.backends, endpoints(&[("a", 1), ("::1", 2)]));
-        assert_eq!(serve.algorithm, AlgorithmName::Random);
+        assert_eq!(serve.pool.backends, endpoints(&[("a", 1), ("::1", 2)]));
+        assert_eq!(serve.pool.algorithm, AlgorithmName::Random);
+        assert_eq!(serve.health.health_check_interval, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_sticky_key_without_a_value_is_the_address() {
+        for (line, key) in [
+            ("--sticky-key", Some(StickyKey::Ip)),
+            ("--sticky-key --port 1", Some(StickyKey::Ip)),
+            ("--sticky-key ip --port 1", Some(StickyKey::Ip)),
+            ("--sticky-key=ip-port", Some(StickyKey::IpPort)),
+            ("-b a:1 b:2 --sticky-key", Some(StickyKey::Ip)),
+            ("", None),
+        ] {
+            assert_eq!(parse(line).expect(line).pool.sticky_key, key, "{line}");
+        }
     }
 
     #[test]
@@ -368,9 +206,40 @@ mod tests {
             (":80", "no host"),
             ("::1:80", "[::1]:80"),
             ("[::g]:80", "not an IPv6 address"),
+            ("unix:", "no path"),
         ] {
             let error = parse(&format!("-b {text}")).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn beside_a_file_every_option_of_listeners_and_pools_is_refused_with_its_key() {
+        for (options, key) in [
+            ("--port 1", "`listen` in [[listener]]"),
+            ("-b a:1", "`backends` in [pool.NAME]"),
+            ("-s rr", "`algorithm` in [pool.NAME]"),
+            ("--allow 10.0.0.0/8", "`allow` in [[listener]]"),
+            ("-c 5", "`interval` in [pool.NAME.health]"),
+            ("--original-dst", "destination = \"original-dst\""),
+            ("--backend-max-connections 5", "`max_connections` in [[pool.NAME.backend]]"),
+        ] {
+            for command in ["", "check "] {
+                let error = parse(&format!("{command}--config a.toml {options}"));
+                let error = error.expect_err(options);
+                assert!(error.contains(key) && error.contains("--config"), "{options}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn beside_a_file_the_options_of_the_program_are_taken() {
+        let line = "--config a.toml --shards 2 --engine epoll --log-level error --drain-timeout 5s";
+        let serve = parse(line).expect("valid");
+        assert_eq!(serve.config.as_deref(), Some(std::path::Path::new("a.toml")));
+        assert_eq!(
+            (serve.process.shards, serve.process.engine),
+            (Some(2), Some(EngineName::Epoll))
+        );
     }
 }

@@ -14,7 +14,7 @@ use nix::sys::signal::SigSet;
 
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Demo};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, Problems};
 use crate::shard::shared::Stopping;
 
 /// Why there was nothing to show.
@@ -38,7 +38,7 @@ pub enum DemoError {
     Serve(#[from] ServeError),
     /// This host does not fit the settings.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     /// The balancer did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -90,7 +90,7 @@ fn start_balancer(backends: &Serving) -> Result<Balancer, DemoError> {
     let backends = addresses.join(",");
     let words = ["evenkeel", "--host", "127.0.0.1", "--port", "0", "--backends", &backends];
     let cli = Cli::parse_from(words);
-    Ok(Balancer::start(&Config::resolve(&cli.serve)?)?)
+    Ok(Balancer::start(&Config::load(&cli.serve)?)?)
 }
 
 fn put_load(balancer: &Balancer, demo: &Demo, signals: SigSet) -> Result<Report, DemoError> {

@@ -1,7 +1,7 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
 //! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
-//! [`control`], [`engine`], [`demo`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! [`control`], [`engine`], [`demo`], [`settings`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
 pub mod balancer;
@@ -14,4 +14,5 @@ pub mod engine;
 pub mod logging;
 pub mod program;
 mod report;
+pub mod settings;
 pub mod shard;

@@ -47,7 +47,7 @@ pub(crate) fn at_the_end(config: &Config, shared: &Shared, drivers: &[Counts], l
         if ended.is_empty() { "none".to_owned() } else { ended.join(", ") }
     );
     tell_backends(shared);
-    tell_shards(&config.cpus, shared);
+    tell_shards(&config.process.cpus, shared);
     let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
     let mut counts = sums(&shards);
     counts.extend(sums(drivers));

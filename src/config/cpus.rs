@@ -4,7 +4,9 @@ use std::fmt;
 
 use uring::{CpuList, CpuQuota};
 
-use super::{ConfigError, host};
+use super::draft::At;
+use super::host::{HostError, cpu_unusable, host};
+use super::problem::Place;
 
 /// The CPUs of this host, as far as they matter to this process.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub enum CpuProblem {
 }
 
 impl HostCpus {
-    pub(super) fn read() -> Result<Self, ConfigError> {
+    pub(super) fn read() -> Result<Self, HostError> {
         let allowed = uring::allowed_cpus().map_err(host("the CPU affinity mask"))?;
         Ok(Self { allowed, online: uring::online_cpus(), quota: uring::cpu_quota() })
     }
@@ -37,10 +39,10 @@ impl HostCpus {
     pub(super) fn for_shards(
         &self,
         shards: Option<u16>,
-        listed: Option<&CpuList>,
-    ) -> Result<Vec<usize>, ConfigError> {
+        listed: Option<&At<CpuList>>,
+    ) -> Result<Vec<usize>, HostError> {
         let cpus = match listed {
-            Some(CpuList(cpus)) => self.check(cpus)?,
+            Some(At { value: CpuList(cpus), place }) => self.check(cpus, place)?,
             None => &self.allowed,
         };
         let quota = self.quota.filter(|_| listed.is_none());
@@ -54,13 +56,13 @@ impl HostCpus {
         self.quota.filter(|quota| quota.is_less_than(self.allowed.len()))
     }
 
-    fn check<'a>(&self, cpus: &'a [usize]) -> Result<&'a [usize], ConfigError> {
+    fn check<'a>(&self, cpus: &'a [usize], place: &Place) -> Result<&'a [usize], HostError> {
         let Some(&cpu) = cpus.iter().find(|cpu| !self.allowed.contains(cpu)) else {
             return Ok(cpus);
         };
         let there = self.online.contains(&cpu);
         let problem = if there { CpuProblem::NotAllowed } else { CpuProblem::NotThere };
-        Err(ConfigError::CpuUnusable { cpu, problem, allowed: CpuList(self.allowed.clone()) })
+        Err(cpu_unusable(place, cpu, problem, &CpuList(self.allowed.clone())))
     }
 }
 
@@ -83,8 +85,12 @@ mod tests {
         HostCpus { allowed: vec![1, 3], online: vec![0, 1, 2, 3], quota }
     }
 
+    fn at(list: &str) -> At<CpuList> {
+        At { value: list.parse().expect("a list"), place: Place::CommandLine }
+    }
+
     fn cpus(shards: Option<u16>, list: Option<&str>) -> Result<Vec<usize>, String> {
-        let list: Option<CpuList> = list.map(|list| list.parse().expect("a list"));
+        let list = list.map(at);
         host_cpus(None).for_shards(shards, list.as_ref()).map_err(|error| error.to_string())
     }
 
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_quota_narrows_the_default_only() {
-        let list: CpuList = "1,3".parse().expect("a list");
+        let list = at("1,3");
         for (quota, narrowing, by_default) in [
             ("50000 100000", true, 1),
             ("100000 100000", true, 1),

@@ -174,6 +174,15 @@ pub enum Target {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(endpoint) => endpoint.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// What brings a client to the same backend again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StickyConfig {

@@ -2,6 +2,7 @@
 //! configurations that name it, so a reload keeps its connections and its health.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
@@ -27,7 +28,7 @@ pub struct Backend {
     preferred: AtomicU8,
     load: CachePadded<Load>,
     /// Its health.
-    pub condition: CachePadded<Condition>,
+    pub condition: Arc<Condition>,
     /// Whether no configuration names it any more.
     retired: AtomicBool,
 }
@@ -66,7 +67,7 @@ impl Backend {
             places: ArcSwap::from_pointee(places(addresses)),
             preferred: AtomicU8::new(0),
             load: CachePadded::default(),
-            condition: CachePadded::default(),
+            condition: Arc::default(),
             retired: AtomicBool::new(false),
         }
     }
@@ -76,7 +77,7 @@ impl Backend {
     /// # Panics
     /// Without an address.
     pub fn move_to(&self, addresses: &[Address]) {
-        self.places.store(std::sync::Arc::new(places(addresses)));
+        self.places.store(Arc::new(places(addresses)));
     }
 
     /// What its name stands for now.

@@ -26,8 +26,8 @@ pub struct Shared {
     pub bells: Arc<Bells>,
     /// Backends whose sessions are to be cut, by uid; one list for each shard.
     cuts: Vec<ArrayQueue<u32>>,
-    /// How long open sessions may go on when the program is asked to end.
-    pub drain: Duration,
+    /// How long open sessions may go on when the program is asked to end, in nanoseconds.
+    drain_ns: AtomicU64,
     stopping: AtomicU8,
     next_id: AtomicU32,
 }
@@ -62,10 +62,21 @@ impl Shared {
             counters: (0..shards).map(|_| CachePadded::default()).collect(),
             bells,
             cuts: (0..shards).map(|_| ArrayQueue::new(CUTS)).collect(),
-            drain,
+            drain_ns: AtomicU64::new(nanoseconds(drain)),
             stopping: AtomicU8::new(Stopping::No as u8),
             next_id: AtomicU32::new(0),
         }
+    }
+
+    /// How long open sessions may go on when the program is asked to end.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_nanos(self.drain_ns.load(Ordering::Relaxed))
+    }
+
+    /// The same, from now on.
+    pub fn set_drain(&self, drain: Duration) {
+        self.drain_ns.store(nanoseconds(drain), Ordering::Relaxed);
     }
 
     /// A number that was never given before, for what outlives a configuration.
@@ -125,6 +136,10 @@ impl Shared {
             _ => Stopping::Cut,
         }
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A list of backends to cut is full.

@@ -72,7 +72,7 @@ impl<D: Driver> Shard<D> {
     /// Nobody new can come; who is here may stay until the drain is over, or is cut now.
     fn begin_stopping(&mut self, how: Stopping) {
         let cut_at = match how {
-            Stopping::Drain => self.now + self.shared.drain,
+            Stopping::Drain => self.now + self.shared.drain(),
             Stopping::No | Stopping::Cut => self.now,
         };
         self.accepting = Accepting::Stopping { how, cut_at, cuts: 0 };

@@ -1,0 +1,148 @@
+//! From the options of the command line to a draft.
+
+use std::path::PathBuf;
+
+use uring::ListenOptions;
+
+use super::draft::{
+    At, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft, service_unavailable,
+};
+use super::plan::{
+    AcceptProxy, Access, BackendConfig, Check, HealthConfig, MaxAge, OnUnavailable, PerIp,
+    PoolConfig, Queue, StickyConfig, Target,
+};
+use super::pools::{HEALTH_PATH, HEALTHY_STATUS};
+use super::problem::{Place, Problem, Problems};
+use crate::cli::{
+    Endpoint, HealthCheck, HealthFlags, ListenerFlags, MarkedDown, PoolFlags, ProcessFlags,
+    ProxyName, Serve, Unavailable,
+};
+
+/// One listener and one pool, as the options say.
+pub(super) fn draft(serve: &Serve) -> Result<Draft, Problems> {
+    let mut process = ProcessDraft::defaults();
+    override_by(&mut process, &serve.process);
+    Ok(Draft {
+        process,
+        listeners: vec![listener(&serve.listener)],
+        pools: vec![pool(&serve.pool, &serve.health)?],
+        place: Place::CommandLine,
+        warnings: Vec::new(),
+    })
+}
+
+/// What options say about the program is stronger than what a file says.
+pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
+    fn set<T: Clone>(value: &mut T, given: &Option<T>) {
+        if let Some(given) = given {
+            *value = given.clone();
+        }
+    }
+    fn set_at<T: Clone>(value: &mut Option<At<T>>, given: &Option<T>) {
+        if let Some(given) = given {
+            *value = Some(At { value: given.clone(), place: Place::CommandLine });
+        }
+    }
+    set_at(&mut process.shards, &flags.shards);
+    set_at(&mut process.cpus, &flags.cpus);
+    set_at(&mut process.max_sessions, &flags.max_sessions);
+    set(&mut process.engine, &flags.engine);
+    set(&mut process.drain_timeout, &flags.drain_timeout);
+    set(&mut process.log_level, &flags.log_level);
+    process.buffers = flags.buffers.or(process.buffers);
+    process.busy_poll = flags.busy_poll.or(process.busy_poll);
+    process.report_interval = flags.report_interval.or(process.report_interval);
+}
+
+fn listener(flags: &ListenerFlags) -> ListenerDraft {
+    let on = match flags.host.strip_prefix("unix:") {
+        Some(path) => Target::Unix(PathBuf::from(path)),
+        None => Target::Host(Endpoint { host: flags.host.clone(), port: flags.port }),
+    };
+    let accept_proxy = AcceptProxy { from: flags.accept_proxy.clone(), timeout: PROXY_TIMEOUT };
+    ListenerDraft {
+        place: Place::CommandLine,
+        name: on.to_string(),
+        on,
+        pool: 0,
+        backlog: flags.backlog,
+        options: ListenOptions {
+            defer_accept: flags.defer_accept,
+            fast_open: flags.tcp_fastopen.unwrap_or(0),
+        },
+        max_sessions: None,
+        access: Access { allow: flags.allow.clone(), deny: flags.deny.clone() },
+        per_ip: PerIp { sessions: flags.max_sessions_per_ip, rate: flags.max_rate_per_ip },
+        accept_proxy: (!accept_proxy.from.is_empty()).then_some(accept_proxy),
+    }
+}
+
+fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> {
+    let defaults = PoolConfig::defaults(POOL.to_owned());
+    let max_age =
+        flags.max_connection_age.map(|age| MaxAge::new(age, flags.max_connection_age_jitter));
+    let config = PoolConfig {
+        backends: backends(flags),
+        algorithm: flags.algorithm.into(),
+        sticky: flags.sticky_key.and_then(StickyConfig::of),
+        connect_timeout: flags.connect_timeout,
+        idle_timeout: flags.idle_timeout,
+        half_closed_timeout: flags.half_closed_timeout,
+        wait_for_backend: flags.wait_for_backend_timeout,
+        on_unavailable: match flags.on_unavailable {
+            Unavailable::Close => OnUnavailable::Close,
+            Unavailable::Reset => OnUnavailable::Reset,
+            Unavailable::Text503 => service_unavailable(),
+        },
+        queue: Queue { timeout: flags.queue_timeout, ..defaults.queue },
+        session_failover: flags.session_failover,
+        close_when_down: health.on_marked_down == MarkedDown::Close,
+        send_proxy: flags.send_proxy.and_then(ProxyName::version),
+        max_age: max_age
+            .transpose()
+            .map_err(|problem| wrong("max_connection_age_jitter", problem))?,
+        splice: flags.splice.into(),
+        slow_start: flags.slow_start,
+        health: health_config(health)?,
+        ..defaults
+    };
+    let config = if flags.original_dst { config.with_original_destination() } else { config };
+    let backend_places = vec![Place::CommandLine; config.backends.len()];
+    Ok(PoolDraft { place: Place::CommandLine, config, backend_places })
+}
+
+fn backends(flags: &PoolFlags) -> Vec<BackendConfig> {
+    let max_connections = flags.backend_max_connections;
+    let backends = flags.backends.iter().map(|target| BackendConfig {
+        max_connections,
+        ..BackendConfig::defaults(target.clone(), None)
+    });
+    backends.collect()
+}
+
+fn health_config(flags: &HealthFlags) -> Result<Option<HealthConfig>, Problems> {
+    let check = match (flags.health_check, &flags.health_check_path) {
+        (HealthCheck::Tcp, None) => Check::Tcp,
+        (HealthCheck::Tcp, Some(_)) => {
+            return Err(wrong("health_check_path", "it needs --health-check http"));
+        }
+        (HealthCheck::Http, path) => Check::Http {
+            path: path.clone().unwrap_or_else(|| HEALTH_PATH.to_owned()),
+            host: None,
+            status: HEALTHY_STATUS.to_vec(),
+        },
+    };
+    let defaults =
+        HealthConfig { check, timeout: flags.health_check_timeout, ..HealthConfig::defaults() };
+    let config = HealthConfig { rise: flags.rise, fall: flags.fall, ..defaults };
+    let interval = flags.health_check_interval;
+    Ok((!interval.is_zero()).then(|| config.every(interval)))
+}
+
+fn wrong(key: &str, problem: &str) -> Problems {
+    let text = format!("{}: {problem}", Place::CommandLine.option(key));
+    Problem::new(&Place::CommandLine, text).into()
+}
+
+/// The pool of the command line in logs.
+const POOL: &str = "default";

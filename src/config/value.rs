@@ -1,0 +1,530 @@
+//! Single values as people write them, in a file and on the command line: times with units, rates,
+//! networks, addresses, words. Each says what it should have been.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use ipnet::IpNet;
+use uring::CpuList;
+
+use super::plan::{OnUnavailable, Rate, Target};
+use super::problem::did_you_mean;
+use crate::cli::Endpoint;
+
+/// What a value of a file can be made of. The error is the whole line: what is wrong and the cure.
+pub(crate) trait FromValue: Sized {
+    /// How it is written, as in `write a number`.
+    fn how() -> String;
+
+    /// From a string, which is also what an environment variable gives.
+    fn from_text(text: &str) -> Result<Self, String>;
+
+    /// From a whole number.
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Err(format!("{number} is a plain number; {}", Self::how()))
+    }
+
+    /// From a number with a fraction.
+    fn from_float(number: f64) -> Result<Self, String> {
+        Err(format!("{number} is a plain number; {}", Self::how()))
+    }
+
+    /// From `true` or `false`.
+    fn from_bool(value: bool) -> Result<Self, String> {
+        Err(format!("{value} is no answer here; {}", Self::how()))
+    }
+
+    /// From a table with one key.
+    fn from_pair(_key: &str, _value: &str) -> Result<Self, String> {
+        Err(format!("it is a table; {}", Self::how()))
+    }
+}
+
+/// A time that may be nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TimeOrNone(pub(crate) Duration);
+
+/// How long a shard looks for work before it sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BusyPoll(pub(crate) Duration);
+
+/// A whole number between bounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whole<const LEAST: u32, const MOST: u32>(pub(crate) u32);
+
+/// A number from 0 to less than 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fraction(pub(crate) f64);
+
+/// One of a few words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<T>(pub(crate) T);
+
+/// A status code or several that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StatusRange(pub(crate) u16, pub(crate) u16);
+
+/// What can be connected to.
+#[derive(Clone, Debug)]
+pub(crate) struct BackendAddress(pub(crate) Target);
+
+/// What can be listened on.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenAddress(pub(crate) Target);
+
+/// A path in a request line.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpPath(pub(crate) String);
+
+/// What has at least one letter, and no control character.
+#[derive(Clone, Debug)]
+pub(crate) struct Name(pub(crate) String);
+
+impl<const LEAST: u32, const MOST: u32> Whole<LEAST, MOST> {
+    /// Itself where 0 is out of the bounds.
+    pub(crate) fn non_zero(self) -> NonZeroU32 {
+        const { assert!(LEAST > 0) };
+        NonZeroU32::new(self.0).expect("the least is not 0")
+    }
+
+    /// Itself where the bounds are narrow enough.
+    pub(crate) fn small(self) -> u16 {
+        const { assert!(MOST <= 65535) };
+        u16::try_from(self.0).expect("the most is less than 65536")
+    }
+}
+
+impl FromValue for Duration {
+    fn how() -> String {
+        TIME.to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        duration(text)
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Err(format!("{number} has no unit; {TIME}"))
+    }
+}
+
+impl FromValue for TimeOrNone {
+    fn how() -> String {
+        TIME.to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        duration_or_none(text).map(Self)
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Duration::from_integer(number).map(Self)
+    }
+}
+
+impl FromValue for BusyPoll {
+    fn how() -> String {
+        "write a time up to 10ms, as in \"50us\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        busy_poll(text).map(Self)
+    }
+}
+
+impl<const LEAST: u32, const MOST: u32> FromValue for Whole<LEAST, MOST> {
+    fn how() -> String {
+        match MOST {
+            u32::MAX => format!("write a whole number from {LEAST}"),
+            _ => format!("write a whole number from {LEAST} to {MOST}"),
+        }
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = text.trim().parse();
+        number.map_or_else(
+            |_| Err(format!("`{text}` is no such number; {}", Self::how())),
+            Self::from_integer,
+        )
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        match u32::try_from(number) {
+            Ok(number) if (LEAST..=MOST).contains(&number) => Ok(Self(number)),
+            _ => Err(format!("{number} is out of range; {}", Self::how())),
+        }
+    }
+}
+
+impl FromValue for Fraction {
+    fn how() -> String {
+        "write a number from 0 to less than 1, as in 0.1".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = text.trim().parse();
+        number.map_or_else(
+            |_| Err(format!("`{text}` is no such number; {}", Self::how())),
+            Self::from_float,
+        )
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        match number {
+            0 => Ok(Self(0.0)),
+            _ => Err(format!("{number} is out of range; {}", Self::how())),
+        }
+    }
+
+    fn from_float(number: f64) -> Result<Self, String> {
+        if !(0.0..1.0).contains(&number) {
+            return Err(format!("{number} is out of range; {}", Self::how()));
+        }
+        Ok(Self(number))
+    }
+}
+
+impl FromValue for bool {
+    fn how() -> String {
+        "write true or false".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| format!("`{text}` is neither; {}", Self::how()))
+    }
+
+    fn from_bool(value: bool) -> Result<Self, String> {
+        Ok(value)
+    }
+}
+
+impl FromValue for String {
+    fn how() -> String {
+        "write a text in quotes".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+}
+
+impl FromValue for Name {
+    fn how() -> String {
+        "write a name in quotes".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(format!(
+                "a name is not empty and has no control characters; {}",
+                Self::how()
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl<T: ValueEnum> FromValue for Word<T> {
+    fn how() -> String {
+        let words: Vec<_> =
+            words::<T>().into_iter().map(|mut names| names.swap_remove(0)).collect();
+        format!("write one of \"{}\"", words.join("\", \""))
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        T::from_str(text, true).map(Self).map_err(|_| {
+            let known = words::<T>();
+            let known: Vec<&str> = known.iter().flatten().map(String::as_str).collect();
+            format!("`{text}` is not known; {}{}", Self::how(), did_you_mean(text, known))
+        })
+    }
+}
+
+impl FromValue for StatusRange {
+    fn how() -> String {
+        "write status codes from 100 to 599, as in \"200-399\" or [200, 204]".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        let code = |text: &str| text.trim().parse().ok().filter(|code| CODES.contains(code));
+        match (code(from), code(to)) {
+            (Some(from), Some(to)) if from <= to => Ok(Self(from, to)),
+            _ => Err(format!("`{text}` is no range of status codes; {}", Self::how())),
+        }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Self::from_text(&number.to_string())
+    }
+}
+
+impl FromValue for HttpPath {
+    fn how() -> String {
+        "write a path, as in \"/health\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let fits = text.starts_with('/') && text.chars().all(|letter| letter.is_ascii_graphic());
+        let wrong =
+            || format!("`{text}` is no path of visible ASCII that begins with /; {}", Self::how());
+        fits.then(|| Self(text.to_owned())).ok_or_else(wrong)
+    }
+}
+
+impl FromValue for BackendAddress {
+    fn how() -> String {
+        format!("{FORM}, or unix:/path")
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        backend(text).map(Self)
+    }
+}
+
+impl FromValue for ListenAddress {
+    fn how() -> String {
+        "write host:port, as in \"0.0.0.0:8080\", \"[::]:8080\" or \"unix:/run/lb.sock\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        target(text).map(Self)
+    }
+}
+
+impl FromValue for IpNet {
+    fn how() -> String {
+        "write an address or a network, as in \"10.0.0.1\" or \"fd00::/8\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        net(text)
+    }
+}
+
+impl FromValue for Rate {
+    fn how() -> String {
+        "write so many in a time, as in \"100/s\" or \"6000/1m\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        rate(text)
+    }
+}
+
+impl FromValue for CpuList {
+    fn how() -> String {
+        "write a list, as in \"0,2-5\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("{error}"))
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Self::from_text(&number.to_string())
+    }
+}
+
+impl FromValue for OnUnavailable {
+    fn how() -> String {
+        "write \"close\", \"reset\" or { reply = \"503 Service Unavailable\" }".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "close" => Ok(Self::Close),
+            "reset" => Ok(Self::Reset),
+            _ => {
+                let meant = did_you_mean(text, ["close", "reset"]);
+                Err(format!("`{text}` is not known; {}{meant}", Self::how()))
+            }
+        }
+    }
+
+    fn from_pair(key: &str, value: &str) -> Result<Self, String> {
+        if key != "reply" {
+            return Err(format!(
+                "unknown key `{key}`; {}{}",
+                Self::how(),
+                did_you_mean(key, ["reply"])
+            ));
+        }
+        if value.len() > LONGEST_REPLY {
+            return Err(format!(
+                "the reply has {} bytes; write at most {LONGEST_REPLY}",
+                value.len()
+            ));
+        }
+        Ok(Self::Reply(Arc::from(value.as_bytes())))
+    }
+}
+
+/// A time that is longer than nothing.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = duration_or_none(text)?;
+    if duration.is_zero() {
+        return Err("it must be longer than nothing, as in 500ms, 3s or 1h".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A time that may be nothing, and that the present can be added to.
+pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text.trim())
+        .map_err(|error| format!("`{text}`: {error}; {TIME}"))?;
+    if duration > LONGEST_TIME {
+        return Err(
+            "it is longer than ten years; write a shorter one, as in 500ms, 3s or 1h".to_owned()
+        );
+    }
+    Ok(duration)
+}
+
+/// Seconds without a unit, as older command lines have them.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let problem = || "write seconds, as in 5 or 0.5".to_owned();
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|&time| time <= LONGEST_TIME).ok_or_else(problem)
+}
+
+/// The same, but more than none.
+pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.is_zero() {
+        return Err("it must be longer than nothing, as in 5 or 0.5".to_owned());
+    }
+    Ok(time)
+}
+
+/// A path in a request line.
+pub(crate) fn http_path(text: &str) -> Result<String, String> {
+    HttpPath::from_text(text).map(|path| path.0)
+}
+
+/// A time that can pay.
+pub(crate) fn busy_poll(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time > BUSY_POLL_MAX {
+        return Err("it is at most 10ms; what pays is about as long as an answer takes, as in \
+                    50us or 200us"
+            .to_owned());
+    }
+    Ok(time)
+}
+
+/// `100/s`, `6000/1m`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || format!("`{text}` is no rate; {}", Rate::how());
+    let (events, period) = text.split_once('/').ok_or_else(wrong)?;
+    let events = events.trim().parse().map_err(|_| wrong())?;
+    let period = period.trim();
+    let with_number = if period.starts_with(|letter: char| letter.is_ascii_digit()) {
+        period.to_owned()
+    } else {
+        format!("1{period}")
+    };
+    let period = duration(&with_number).map_err(|_| wrong())?;
+    Ok(Rate { events, period })
+}
+
+/// A network; an address is one of a single member.
+pub(crate) fn net(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
+    let net = text.parse::<IpNet>().or_else(|_| address());
+    net.map(|net| net.trunc()).map_err(|_| format!("`{text}` is no network; {}", IpNet::how()))
+}
+
+/// What can be connected to: port 0 cannot.
+pub(crate) fn backend(text: &str) -> Result<Target, String> {
+    let target = target(text)?;
+    if matches!(&target, Target::Host(endpoint) if endpoint.port == 0) {
+        return Err(
+            "port 0 cannot be connected to; write host:port, as in 10.0.0.11:8881".to_owned()
+        );
+    }
+    Ok(target)
+}
+
+/// A host with its port, or the path of a socket.
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix_path(path).map(Target::Unix),
+        None => endpoint(text).map(Target::Host),
+    }
+}
+
+/// The path of a stream socket.
+pub(crate) fn unix_path(path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("it has no path; write unix:/run/name.sock".to_owned());
+    }
+    if path.len() > LONGEST_UNIX_PATH {
+        return Err(format!(
+            "the path has {} bytes and a socket's has at most {LONGEST_UNIX_PATH}; write a shorter one, \
+             as in unix:/run/name.sock",
+            path.len()
+        ));
+    }
+    Ok(path.into())
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("it has no port; {FORM}"))?;
+    let port =
+        port.parse().map_err(|_| format!("`{port}` is not a port from 1 to 65535; {FORM}"))?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bracketed {
+        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+        Some(_) => return Err(format!("`{host}` is not an IPv6 address; {FORM}")),
+        None if host.contains(':') => {
+            return Err(format!("an IPv6 address needs brackets, as in [{host}]:{port}"));
+        }
+        None if host.is_empty() => return Err(format!("it has no host; {FORM}")),
+        None => host,
+    };
+    Ok(Endpoint { host: host.to_owned(), port })
+}
+
+/// Every word with its other spellings, the first one being that of the help.
+fn words<T: ValueEnum>() -> Vec<Vec<String>> {
+    let words = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    words.map(|word| word.get_name_and_aliases().map(str::to_lowercase).collect()).collect()
+}
+
+impl FromValue for NonZeroU16 {
+    fn how() -> String {
+        "write a port from 1 to 65535".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim().parse().map_err(|_| format!("`{text}` is no port; {}", Self::how()))
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        Self::from_text(&number.to_string())
+    }
+}
+
+const TIME: &str = "write a number with a unit, as in 500ms, 3s or 1h";
+const FORM: &str = "write host:port, as in 10.0.0.11:8881, web1:8881 or [::1]:8881";
+
+/// Those that HTTP has.
+const CODES: std::ops::RangeInclusive<u16> = 100..=599;
+
+/// Such a time is meant as without end, and can be added to any point in time.
+const LONGEST_TIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// A sleep and a wake-up take some tens of microseconds; who looks longer than this wants no sleep
+/// at all.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
+
+/// It is sent in one piece, from one buffer.
+const LONGEST_REPLY: usize = 16 * 1024;
+
+/// `sun_path` has 108 bytes, the last of which is 0 (unix(7)).
+const LONGEST_UNIX_PATH: usize = 107;
