@@ -18,9 +18,11 @@ mod first;
 mod hash;
 mod least_connections;
 mod load;
+mod maglev;
 mod random;
 mod round_robin;
 mod schedule;
+mod source_hash;
 mod tables;
 mod tried;
 
@@ -208,9 +210,10 @@ fn choose<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<(Backend
         Algorithm::Auto | Algorithm::RoundRobin => round_robin::round_robin(eligible, rng),
         Algorithm::LeastConnections => least_connections::least_connections(eligible),
         Algorithm::Random => random::random(eligible, rng),
-        Algorithm::P2c | Algorithm::SourceHash | Algorithm::Maglev | Algorithm::First => {
-            first::first(eligible)
-        }
+        Algorithm::P2c => random::p2c(eligible, rng),
+        Algorithm::SourceHash => source_hash::source_hash(eligible),
+        Algorithm::Maglev => maglev::maglev(eligible),
+        Algorithm::First => first::first(eligible),
     }?;
     Some((backend, algorithm))
 }

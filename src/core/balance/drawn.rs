@@ -5,10 +5,8 @@
 
 use fastrand::Rng;
 
-use crate::core::BackendId;
-
 use super::Pool;
-use super::eligible::Eligible;
+use super::eligible::{Eligible, WARM};
 use super::tables::Seat;
 
 /// Who is chosen by draws that `draw` makes; nobody if there is nobody to choose.
@@ -16,7 +14,7 @@ pub(super) fn drawn<P: Pool>(
     eligible: &Eligible<'_, P>,
     rng: &mut Rng,
     mut draw: impl FnMut(&mut Rng) -> Seat,
-) -> Option<BackendId> {
+) -> Option<Seat> {
     if eligible.tier.seats.is_empty() {
         return None;
     }
@@ -24,9 +22,9 @@ pub(super) fn drawn<P: Pool>(
         if attempt == DRAWS_BEFORE_LOOKING && !is_worth_drawing(eligible) {
             break;
         }
-        let Seat { backend, .. } = draw(rng);
-        if eligible.has(backend) && is_warm_enough(eligible.pool.warmth(backend), rng) {
-            return Some(backend);
+        let seat = draw(rng);
+        if eligible.has(seat.backend) && is_warm_enough(eligible.warmth(seat), rng) {
+            return Some(seat);
         }
     }
     by_scan(eligible, rng)
@@ -34,21 +32,21 @@ pub(super) fn drawn<P: Pool>(
 
 /// Whether somebody is there that no draw is going to refuse.
 fn is_worth_drawing<P: Pool>(eligible: &Eligible<'_, P>) -> bool {
-    eligible.seats().any(|seat| eligible.pool.warmth(seat.backend) >= WARM)
+    eligible.seats().any(|seat| eligible.warmth(seat) == WARM)
 }
 
 fn is_warm_enough(warmth: u32, rng: &mut Rng) -> bool {
-    warmth >= WARM || u32::from(rng.u8(..)) < warmth
+    warmth == WARM || u32::from(rng.u8(..)) < warmth
 }
 
 /// One of all that can be chosen, at random by weight: they are few, or have little of the schedule,
 /// or are all warming up.
-fn by_scan<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<BackendId> {
+fn by_scan<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<Seat> {
     let total: u64 = eligible.seats().map(|seat| eligible.weight(seat)).sum();
-    let mut left = if total == 0 { 0 } else { rng.u64(..total) };
+    let mut left = rng.u64(..total.max(1));
     let mut last = None;
     for seat in eligible.seats() {
-        last = Some(seat.backend);
+        last = Some(seat);
         match left.checked_sub(eligible.weight(seat)) {
             Some(rest) => left = rest,
             None => break,
@@ -57,9 +55,6 @@ fn by_scan<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<Backend
     // Somebody may have come or gone between the two looks; then the last one does.
     last
 }
-
-/// What [`Pool::warmth`] is when slow start is over.
-pub(super) const WARM: u32 = 256;
 
 /// Few draws miss while most can be chosen; looking at all costs as much as many draws.
 const DRAWS_BEFORE_LOOKING: u32 = 4;

@@ -32,6 +32,14 @@ impl<P: Pool> Eligible<'_, P> {
 
     /// A seat's weight as it counts now, in 256ths: less while it warms up.
     pub(super) fn weight(&self, seat: Seat) -> u64 {
-        u64::from(seat.weight) * u64::from(self.pool.warmth(seat.backend))
+        u64::from(seat.weight) * u64::from(self.warmth(seat))
+    }
+
+    /// 1 to [`WARM`].
+    pub(super) fn warmth(&self, seat: Seat) -> u32 {
+        self.pool.warmth(seat.backend).clamp(1, WARM)
     }
 }
+
+/// What [`Pool::warmth`] is when slow start is over.
+pub(super) const WARM: u32 = 256;

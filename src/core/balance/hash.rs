@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// What a client is known by: its address, and its port if each connection counts as another client.
 ///
@@ -24,4 +24,14 @@ pub fn client_key(ip: IpAddr, port: Option<u16>) -> u64 {
         append(&port.to_be_bytes());
     }
     xxh3_64(&bytes[..len])
+}
+
+/// What a backend is known by; `namesakes` come before it and have the same name.
+pub(super) fn identity(name: &str, namesakes: u64) -> u64 {
+    xxh3_64_with_seed(name.as_bytes(), namesakes)
+}
+
+/// A number that depends on all of a key and on something else, and looks like chance in both.
+pub(super) fn mixed(key: u64, with: u64) -> u64 {
+    xxh3_64_with_seed(&key.to_le_bytes(), with)
 }

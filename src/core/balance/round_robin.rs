@@ -9,5 +9,5 @@ use super::drawn::drawn;
 use super::eligible::Eligible;
 
 pub(super) fn round_robin<P: Pool>(eligible: &Eligible<'_, P>, rng: &mut Rng) -> Option<BackendId> {
-    drawn(eligible, rng, |_| eligible.tier.at(eligible.pool.next_turn()))
+    Some(drawn(eligible, rng, |_| eligible.tier.at(eligible.pool.next_turn()))?.backend)
 }

@@ -3,6 +3,8 @@
 use crate::core::BackendId;
 
 use super::Algorithm;
+use super::hash::identity;
+use super::maglev;
 use super::schedule::schedule;
 
 /// A backend as the configuration has it.
@@ -33,6 +35,10 @@ pub(super) struct Tier {
     pub(super) seats: Box<[Seat]>,
     /// Indices of `seats`, in turn; empty where the algorithm has no turns.
     pub(super) turns: Box<[u16]>,
+    /// Indices of `seats`, by the hash of a client; empty where the algorithm has no table.
+    pub(super) slots: Box<[u16]>,
+    /// Whether all weights are equal.
+    pub(super) is_even: bool,
 }
 
 /// A backend in its tier.
@@ -41,6 +47,8 @@ pub(super) struct Seat {
     pub(super) backend: BackendId,
     /// 1 to 256.
     pub(super) weight: u32,
+    /// What hashes of it go by.
+    pub(super) identity: u64,
 }
 
 impl Tables {
@@ -70,14 +78,13 @@ impl Tables {
 
 impl Tier {
     fn new(algorithm: Algorithm, members: &[Member<'_>], backup: bool) -> Self {
-        let seats: Box<[Seat]> = (0..)
-            .zip(members)
-            .filter(|(_, member)| member.backup == backup && member.weight > 0)
-            .map(|(id, member)| Seat { backend: BackendId(id), weight: member.weight.into() })
-            .collect();
+        let seats = seats(members, backup);
         let weights: Vec<u32> = seats.iter().map(|seat| seat.weight).collect();
+        let is_even = weights.iter().all(|weight| Some(weight) == weights.first());
         let turns = if has_turns(algorithm) { schedule(&weights) } else { Box::default() };
-        Self { seats, turns }
+        let has_slots = algorithm == Algorithm::Maglev;
+        let slots = if has_slots { maglev::slots(&seats) } else { Box::default() };
+        Self { seats, turns, slots, is_even }
     }
 
     /// Whose turn it is.
@@ -86,6 +93,32 @@ impl Tier {
         let place = usize::try_from(turn % turns).expect("a u32 is a usize here");
         self.seats[usize::from(self.turns[place])]
     }
+}
+
+/// Who is picked from together.
+fn seats(members: &[Member<'_>], backup: bool) -> Box<[Seat]> {
+    let seat = |(id, (member, identity)): (u16, (&Member<'_>, u64))| {
+        let sits = member.backup == backup && member.weight > 0;
+        sits.then(|| Seat { backend: BackendId(id), weight: member.weight.into(), identity })
+    };
+    (0..).zip(members.iter().zip(identities(members))).filter_map(seat).collect()
+}
+
+/// What hashes of each member go by: its name. Of several with the same name each has a number too,
+/// so that each has clients of its own.
+fn identities(members: &[Member<'_>]) -> Vec<u64> {
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    // Stable, and by all there is to tell them apart: which of them comes first in the list matters
+    // only if nobody can see it.
+    order.sort_by_key(|&id| (members[id].name, members[id].backup, members[id].weight));
+    let (mut identities, mut namesakes) = (vec![0; members.len()], 0);
+    for (place, &id) in order.iter().enumerate() {
+        let name = members[id].name;
+        let is_another = place > 0 && members[order[place - 1]].name == name;
+        namesakes = if is_another { namesakes + 1 } else { 0 };
+        identities[id] = identity(name, namesakes);
+    }
+    identities
 }
 
 const fn has_turns(algorithm: Algorithm) -> bool {
