@@ -9,6 +9,7 @@ mod floor;
 mod host;
 mod iperf;
 mod network;
+mod pick;
 mod place;
 mod process;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     Cost(cost::Options),
     /// The least that a relay can cost: two sockets, one receive, one send, until SIGTERM
     Floor(floor::Arguments),
+    /// What picking a backend takes, on one thread and on all CPUs
+    Pick(pick::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
     Soak(soak::Arguments),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cost(options) => cost(&options),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
+        Command::Pick(arguments) => pick::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {
