@@ -149,10 +149,9 @@ pub fn parse(bytes: &[u8]) -> Parsed {
 /// The header for a client at `source` that connected to `destination`.
 ///
 /// If one of them is not known, as with a client on a unix socket, version 1 says UNKNOWN and
-/// version 2 PROXY with AF_UNSPEC: "forwarded for an unknown, unspecified or unsupported protocol"
-/// (2.2), the one code that every receiver has to implement. HAProxy and nginx accept it and keep
-/// the connection's own address. Not LOCAL, which would call a client's session our own health
-/// check; not AF_UNIX, because a client's socket has no path and neither of the two looks at it.
+/// version 2 LOCAL, which every receiver "must accept" (2.2); HAProxy and nginx then keep the
+/// connection's own address. PROXY with AF_UNSPEC would say it better, but HAProxy 2.6 resets such
+/// a connection; AF_UNIX with paths is reset by HAProxy 2.6 and is too long for nginx 1.22.
 ///
 /// IPv4-mapped addresses are written as IPv4 if both are such; if only one is IPv4, it is mapped.
 #[must_use]
@@ -175,7 +174,7 @@ pub fn encode(
 pub fn encode_own(version: Version, source: SocketAddr, destination: SocketAddr) -> Written {
     match version {
         Version::V1 => encode(version, Some(source), Some(destination)),
-        Version::V2 => v2::encode_local(),
+        Version::V2 => v2::encode(None),
     }
 }
 

@@ -280,7 +280,7 @@ fn a_client_without_an_address_is_unknown() {
         let line = encode(Version::V1, source, destination);
         assert_eq!(line.as_slice(), b"PROXY UNKNOWN\r\n");
         let header = encode(Version::V2, source, destination);
-        assert_eq!(header.as_slice(), binary(0x21, 0x00, b""));
+        assert_eq!(header.as_slice(), binary(0x20, 0x00, b""));
     }
 }
 

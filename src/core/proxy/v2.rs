@@ -132,10 +132,10 @@ fn octets<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("a slice of this length")
 }
 
-/// PROXY for two addresses, or for none that are known.
+/// PROXY for two addresses; LOCAL without, and then "it sets this field to zero".
 pub(super) fn encode(pair: Option<Pair>) -> Written {
     match pair {
-        None => head(PROXY, UNSPEC, 0),
+        None => head(LOCAL, UNSPEC, 0),
         Some(Pair::V4 { source, destination }) => {
             let mut header = head(PROXY, AF_INET << 4 | STREAM, Block::Inet.len());
             extend(&mut header, &source.ip().octets());
@@ -153,11 +153,6 @@ pub(super) fn encode(pair: Option<Pair>) -> Written {
             header
         }
     }
-}
-
-/// "It should not present any address so it sets this field to zero."
-pub(super) fn encode_local() -> Written {
-    head(LOCAL, UNSPEC, 0)
 }
 
 fn head(command: u8, family_and_transport: u8, length: usize) -> Written {
