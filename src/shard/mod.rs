@@ -22,6 +22,7 @@ pub mod shared;
 #[cfg(test)]
 mod sim;
 pub mod sticky;
+mod striped;
 pub mod uring;
 
 pub use run::{Room, Shard, Turn};
