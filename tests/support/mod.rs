@@ -1,11 +1,13 @@
 //! What the black-box tests share: the running balancer, its observation through /proc, and bytes
 //! that show it when one is lost. Scripted backends are in [`backend`], what the balancer says when it
-//! ends in [`report`], a look at its descriptors in [`look`], and other users in [`user`].
+//! ends in [`report`], a look at its descriptors in [`look`], HAProxy and nginx in [`peers`], and other
+//! users in [`user`].
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod backend;
 pub(crate) mod look;
+pub(crate) mod peers;
 pub(crate) mod puppet;
 pub(crate) mod report;
 pub(crate) mod user;
