@@ -31,7 +31,9 @@ mod completion;
 mod cpu_list;
 mod enter;
 mod host;
+mod listen;
 mod nonblocking;
+mod option;
 mod pipe;
 mod poller;
 mod ring;
@@ -41,6 +43,7 @@ mod slots;
 mod socket;
 mod sqe;
 mod token;
+mod unix;
 mod wake;
 
 pub use buffers::BufferId;
@@ -50,6 +53,10 @@ pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
     NofileLimit, allowed_cpus, kernel_release, monotonic_ns, online_cpus, pin_to,
     raise_nofile_limit, refuse_huge_pages, sysctl,
+};
+pub use listen::{
+    Listen, ListenError, ListenOptions, check_unused, listen, listen_options,
+    refuse_new_connections,
 };
 pub use nix::errno::Errno;
 pub use nonblocking::{
@@ -62,10 +69,9 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    ConnectOptions, Listen, ListenError, ListenOptions, can_meet_itself, check_unused,
-    close_with_reset, finish_writing, is_connected_to_itself, is_on_this_host, listen,
-    listen_options, local_address, original_destination, peer_address, set_backlog, set_nodelay,
-    stream_socket,
+    ConnectOptions, can_meet_itself, close_with_reset, finish_writing, is_connected_to_itself,
+    is_on_this_host, local_address, original_destination, peer_address, set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
+pub use unix::{SocketFile, UnixListen, UnixListenError, listen_unix};
 pub use wake::{WakeSource, Waker, wake_pair};

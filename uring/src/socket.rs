@@ -1,165 +1,16 @@
-//! TCP sockets and their options, each set where it costs least: what can be inherited from the
-//! listener is set there and nowhere else.
+//! Sockets to connect with, and what is done with connections. TCP options are set where it costs
+//! least: what can be inherited from the listener is set there and nowhere else.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::setup::errno;
-
-/// How a listener is made.
-#[derive(Clone, Copy, Debug)]
-pub struct Listen {
-    /// Where; port 0 lets the kernel choose.
-    pub address: SocketAddr,
-    /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
-    pub backlog: u16,
-    /// Whether other sockets of this user may listen on the same address (`SO_REUSEPORT`): one a
-    /// shard, the kernel spreads connections over them.
-    pub shared: bool,
-    /// What else it can do.
-    pub options: ListenOptions,
-}
-
-/// What a listener does only if it is asked to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// A client is accepted when it has sent something, or has been silent for this long
-    /// (`TCP_DEFER_ACCEPT`). The kernel counts in repetitions of its SYN-ACK, that is 1, 3, 7, 15 s
-    /// and so on, and takes the next of these.
-    pub defer_accept: Option<Duration>,
-    /// Clients at a time that may send with their SYN (`TCP_FASTOPEN`, RFC 7413); 0 is off.
-    pub fast_open: u16,
-}
-
-/// Why there is no listener, with the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// Someone listens there.
-    #[error(
-        "cannot listen on {0}: the address is in use; see who has it with `ss -ltnp 'sport = :{port}'`, \
-         or choose another --port",
-        port = .0.port()
-    )]
-    InUse(SocketAddr),
-    /// A low port and no privilege.
-    #[error(
-        "cannot listen on {0}: no permission for a port below {first}; choose a higher --port, \
-         run as root, or `sysctl -w net.ipv4.ip_unprivileged_port_start={port}`",
-        first = first_unprivileged_port(),
-        port = .0.port()
-    )]
-    NoPermission(SocketAddr),
-    /// Not an address of this machine.
-    #[error(
-        "cannot listen on {0}: this machine has no such address; see `ip address`, or use \
-         --host 0.0.0.0 for all of them"
-    )]
-    NoSuchAddress(SocketAddr),
-    /// Anything else.
-    #[error("cannot listen on {0}: {1}")]
-    Other(SocketAddr, io::Error),
-}
-
-/// A listening socket, non-blocking. TCP_NODELAY and SO_OOBINLINE are set here because accepted
-/// connections inherit them (tcp(7)); for the second see [`stream_socket`].
-///
-/// # Errors
-/// A [`ListenError`] that names the cause and the cure.
-pub fn listen(how: &Listen) -> Result<OwnedFd, ListenError> {
-    let listening = bind(how).and_then(|socket| {
-        socket.listen(how.backlog.into())?;
-        Ok(socket.into())
-    });
-    listening.map_err(|error| explain(how.address, error))
-}
-
-/// Connections that may wait to be accepted at `listener` from now on.
-///
-/// # Errors
-/// When it is no listener.
-pub fn set_backlog(listener: &impl AsFd, backlog: u16) -> io::Result<()> {
-    SockRef::from(listener).listen(backlog.into())
-}
-
-fn explain(address: SocketAddr, error: io::Error) -> ListenError {
-    match errno(&error) {
-        Errno::EADDRINUSE => ListenError::InUse(address),
-        Errno::EACCES => ListenError::NoPermission(address),
-        Errno::EADDRNOTAVAIL => ListenError::NoSuchAddress(address),
-        _ => ListenError::Other(address, error),
-    }
-}
-
-fn bind(how: &Listen) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(how.address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
-    // A restart binds at once although old connections linger in TIME_WAIT.
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(how.shared)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_out_of_band_inline(true)?;
-    if let Some(silence) = how.options.defer_accept {
-        set_option(
-            &socket,
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            seconds_rounded_up(silence),
-        )?;
-    }
-    if how.options.fast_open > 0 {
-        set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, how.options.fast_open.into())?;
-    }
-    socket.bind(&how.address.into())?;
-    Ok(socket)
-}
-
-fn seconds_rounded_up(duration: Duration) -> i32 {
-    let more = u64::from(duration.subsec_nanos() > 0);
-    i32::try_from(duration.as_secs().saturating_add(more)).unwrap_or(i32::MAX)
-}
-
-/// Neither socket2 nor nix has these options.
-fn set_option(socket: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
-    let len = libc::socklen_t::try_from(size_of_val(&value)).expect("four bytes");
-    let fd = socket.as_fd().as_raw_fd();
-    // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel reads exactly
-    // `len` bytes from `value`, an int (tcp(7), ip(7)), and keeps no pointer to it.
-    let set = unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) };
-    Errno::result(set).map(drop).map_err(io::Error::from)
-}
-
-fn tcp_option(socket: &impl AsFd, option: i32) -> io::Result<i32> {
-    let mut value = 0_i32;
-    let mut len = libc::socklen_t::try_from(size_of_val(&value)).expect("four bytes");
-    let fd = socket.as_fd().as_raw_fd();
-    let to = (&raw mut value).cast();
-    // SAFETY: `socket` is borrowed, so the fd is open for the whole call; the kernel writes at most
-    // `len` bytes to `value`, an int (tcp(7)), and how many to `len`, and keeps no pointer to either.
-    let read = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, option, to, &raw mut len) };
-    Errno::result(read).map(|_| value).map_err(io::Error::from)
-}
-
-/// What a listener really does: the kernel rounds, and limits the queue to the backlog.
-///
-/// # Errors
-/// As getsockopt(2).
-pub fn listen_options(listener: &impl AsFd) -> io::Result<ListenOptions> {
-    let seconds = u64::try_from(tcp_option(listener, libc::TCP_DEFER_ACCEPT)?).unwrap_or(0);
-    let queue = tcp_option(listener, libc::TCP_FASTOPEN)?;
-    Ok(ListenOptions {
-        defer_accept: (seconds > 0).then(|| Duration::from_secs(seconds)),
-        fast_open: u16::try_from(queue).unwrap_or(u16::MAX),
-    })
-}
+use crate::option::set_option;
 
 /// The address that `socket` is bound to: the real port where port 0 was asked for.
 ///
@@ -170,26 +21,6 @@ pub fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Whether nobody listens on `address`. A listener that is shared (`SO_REUSEPORT`) would quietly
-/// join another program of the same user that listens there.
-///
-/// # Errors
-/// As [`listen`].
-pub fn check_unused(address: SocketAddr) -> Result<(), ListenError> {
-    if address.port() == 0 {
-        return Ok(());
-    }
-    // Bound, not listening, and closed at once: no connection can end up here.
-    bind(&Listen { address, backlog: 0, shared: false, options: ListenOptions::default() })
-        .map(drop)
-        .map_err(|e| explain(address, e))
-}
-
-fn first_unprivileged_port() -> u16 {
-    let start = crate::sysctl("net/ipv4/ip_unprivileged_port_start");
-    start.and_then(|start| start.parse().ok()).unwrap_or(1024)
-}
-
 /// How a connection is made; the default costs no system call. Only TCP knows these: to a unix
 /// socket they say nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,9 +28,11 @@ pub struct ConnectOptions {
     /// The address to come from, of the same family; the kernel chooses it otherwise.
     pub source: Option<IpAddr>,
     /// A connection that is silent for this long is probed, and then again each time as much time has
-    /// passed, until the probes are too many (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`).
+    /// passed, until the probes are too many (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, `TCP_KEEPINTVL`). In
+    /// seconds, rounded up.
     pub keepalive: Option<Duration>,
-    /// How long what was sent may stay without an acknowledgement (`TCP_USER_TIMEOUT`).
+    /// How long what was sent may stay without an acknowledgement (`TCP_USER_TIMEOUT`), in
+    /// milliseconds.
     pub user_timeout: Option<Duration>,
 }
 
@@ -223,8 +56,8 @@ pub fn stream_socket(address: &SockAddr, options: &ConnectOptions) -> io::Result
     if let Some(silence) = options.keepalive {
         set_keepalive(&socket, silence)?;
     }
-    if options.user_timeout.is_some() {
-        socket.set_tcp_user_timeout(options.user_timeout)?;
+    if let Some(timeout) = options.user_timeout {
+        set_user_timeout(&socket, timeout)?;
     }
     if let Some(source) = options.source {
         bind_source(&socket, source, address)?;
@@ -232,9 +65,20 @@ pub fn stream_socket(address: &SockAddr, options: &ConnectOptions) -> io::Result
     Ok(socket.into())
 }
 
-fn set_keepalive(socket: &Socket, silence: Duration) -> io::Result<()> {
+pub(crate) fn set_keepalive(socket: &Socket, silence: Duration) -> io::Result<()> {
+    let seconds = silence.as_secs().saturating_add(u64::from(silence.subsec_nanos() > 0));
+    let silence = Duration::from_secs(seconds.clamp(1, KEEPALIVE_SECONDS_MAX));
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(silence).with_interval(silence))
 }
+
+pub(crate) fn set_user_timeout(socket: &Socket, timeout: Duration) -> io::Result<()> {
+    // Nothing would mean the kernel's own limit, and more is an error (tcp_setsockopt).
+    let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+    socket.set_tcp_user_timeout(Some(timeout.clamp(Duration::from_millis(1), longest)))
+}
+
+/// `MAX_TCP_KEEPIDLE` and `MAX_TCP_KEEPINTVL` (include/net/tcp.h): nine hours.
+const KEEPALIVE_SECONDS_MAX: u64 = 32767;
 
 /// The port is chosen only when the socket is connected (`IP_BIND_ADDRESS_NO_PORT`, Linux 4.2), so
 /// that it has to be free for that destination only, and not for all of them.

@@ -5,15 +5,15 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use support::{accepted, alone_on, answer, client_of, listener_on, owner, ring, skip};
+use support::{accepted, alone_on, answer, client_of, listener_on, loopback, owner, ring, skip};
 use uring::{
-    ConnectOptions, Listen, ListenError, ListenOptions, check_unused, listen, listen_options,
-    local_address, stream_socket,
+    ConnectOptions, Errno, Listen, ListenError, ListenOptions, check_unused, listen,
+    listen_options, local_address, stream_socket,
 };
 
 #[test]
@@ -95,10 +95,13 @@ fn options_are_off_unless_asked_for_and_then_as_the_kernel_has_them() {
         let options = ListenOptions {
             defer_accept: (asked_ms > 0).then(|| Duration::from_millis(asked_ms)),
             fast_open: u16::try_from(asked_ms.min(7)).unwrap(),
+            keepalive: (asked_ms > 0).then(|| Duration::from_millis(asked_ms)),
+            user_timeout: (asked_ms > 0).then(|| Duration::from_millis(asked_ms)),
         };
         let listener = listen(&Listen { options, ..alone_on(any_port) }).unwrap();
         let expected = ListenOptions {
             defer_accept: (seconds > 0).then(|| Duration::from_secs(seconds)),
+            keepalive: (asked_ms > 0).then(|| Duration::from_secs(asked_ms.div_ceil(1000))),
             ..options
         };
         assert_eq!(listen_options(&listener).unwrap(), expected, "{asked_ms} ms");
@@ -154,8 +157,11 @@ fn an_accepted_connection_is_only_non_blocking_because_the_accept_says_so() {
 }
 
 #[test]
-fn the_options_of_the_listener_alone_do_not_reach_its_connections() {
-    let options = ListenOptions { defer_accept: Some(Duration::from_secs(7)), fast_open: 9 };
+fn connections_inherit_the_options_that_are_for_them() {
+    let keepalive = Some(Duration::from_secs(30));
+    let user_timeout = Some(Duration::from_secs(40));
+    let defer_accept = Some(Duration::from_secs(7));
+    let options = ListenOptions { defer_accept, fast_open: 9, keepalive, user_timeout };
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listener = listen(&Listen { options, ..alone_on(any_port) }).unwrap();
     let mut client = client_of(local_address(&listener).unwrap());
@@ -163,7 +169,10 @@ fn the_options_of_the_listener_alone_do_not_reach_its_connections() {
     let listener = std::net::TcpListener::from(listener);
     listener.set_nonblocking(false).unwrap();
     let (connection, _) = listener.accept().unwrap();
-    assert_eq!(listen_options(&connection).unwrap(), ListenOptions::default());
+    let inherited = ListenOptions { keepalive, user_timeout, ..ListenOptions::default() };
+    assert_eq!(listen_options(&connection).unwrap(), inherited);
+    let probed_every = SockRef::from(&connection).tcp_keepalive_interval().unwrap();
+    assert_eq!(Some(probed_every), keepalive);
 }
 
 #[test]
@@ -213,5 +222,54 @@ fn inherited(socket: impl AsFd) -> Inherited {
         oob_inline: socket.out_of_band_inline().unwrap(),
         keepalive: socket.keepalive().unwrap().then(keepalive),
         user_timeout: socket.tcp_user_timeout().unwrap(),
+    }
+}
+
+#[test]
+fn a_socket_to_connect_with_has_the_options_that_were_asked_for() {
+    for ip in loopback() {
+        let (listener, address) = listener_on(ip);
+        let keepalive = Some(Duration::from_millis(29_001));
+        let user_timeout = Some(Duration::from_secs(40));
+        let source = Some(ip);
+        let options = ConnectOptions { source, keepalive, user_timeout };
+        let socket = stream_socket(&address.into(), &options).unwrap();
+        let seen = SockRef::from(&socket);
+        assert!(seen.keepalive().unwrap());
+        assert_eq!(seen.tcp_keepalive_time().unwrap(), Duration::from_secs(30));
+        assert_eq!(seen.tcp_keepalive_interval().unwrap(), Duration::from_secs(30));
+        assert_eq!(seen.tcp_user_timeout().unwrap(), user_timeout);
+        // The port is chosen when it is known where to.
+        assert_eq!(local_address(&socket).unwrap(), SocketAddr::new(ip, 0));
+        seen.set_nonblocking(false).unwrap();
+        seen.connect(&address.into()).unwrap();
+        let (_, client) = SockRef::from(&listener).accept().unwrap();
+        assert_eq!(client.as_socket().unwrap(), local_address(&socket).unwrap());
+    }
+}
+
+#[test]
+fn the_source_is_the_address_that_was_asked_for() {
+    let (listener, address) = listener_on(Ipv4Addr::LOCALHOST);
+    let source = IpAddr::from([127, 0, 0, 9]);
+    let options = ConnectOptions { source: Some(source), ..ConnectOptions::default() };
+    let socket = stream_socket(&address.into(), &options).unwrap();
+    SockRef::from(&socket).set_nonblocking(false).unwrap();
+    SockRef::from(&socket).connect(&address.into()).unwrap();
+    let (_, client) = SockRef::from(&listener).accept().unwrap();
+    assert_eq!(client.as_socket().unwrap().ip(), source);
+}
+
+#[test]
+fn a_source_that_cannot_be_fails_before_the_connect() {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9)).into();
+    // TEST-NET-2 (RFC 5737): no machine has it.
+    let foreign = IpAddr::from([198, 51, 100, 1]);
+    for (source, errno) in
+        [(IpAddr::V6(Ipv6Addr::LOCALHOST), Errno::EAFNOSUPPORT), (foreign, Errno::EADDRNOTAVAIL)]
+    {
+        let options = ConnectOptions { source: Some(source), ..ConnectOptions::default() };
+        let error = stream_socket(&address, &options).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(errno as i32), "{source}");
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -107,11 +107,24 @@ pub(crate) fn client_of(address: SocketAddr) -> TcpStream {
 }
 
 /// A listener of the crate under test, on a port that the kernel chose.
-pub(crate) fn listener_on(ip: impl Into<std::net::IpAddr>) -> (OwnedFd, SocketAddr) {
+pub(crate) fn listener_on(ip: impl Into<IpAddr>) -> (OwnedFd, SocketAddr) {
     let address = SocketAddr::new(ip.into(), 0);
     let listener = uring::listen(&alone_on(address)).unwrap();
     let address = uring::local_address(&listener).unwrap();
     (listener, address)
+}
+
+/// The loopback addresses that there are; where one is missing, a loud word.
+pub(crate) fn loopback() -> Vec<IpAddr> {
+    let families = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+    let is_there = |ip: &IpAddr| {
+        let there = TcpListener::bind((*ip, 0)).is_ok();
+        if !there {
+            skip(&format!("the loopback address {ip}"));
+        }
+        there
+    };
+    families.into_iter().filter(is_there).collect()
 }
 
 /// A listener that shares its port with nobody.
