@@ -74,6 +74,7 @@ fn who_comes_now_is_let_in_by_who_listens_there_next() {
     refuse_new_connections(&first).unwrap();
     let client = std::thread::spawn(move || TcpStream::connect(address));
     while !is_connecting_to(address) {
+        assert!(!client.is_finished(), "it was answered");
         std::thread::yield_now();
     }
     let _second = listen(&shared(address)).unwrap();
