@@ -23,6 +23,8 @@ pub mod shared;
 mod sim;
 pub mod sticky;
 mod striped;
+#[cfg(test)]
+mod tests;
 pub mod uring;
 
 pub use run::{Room, Shard, Turn};

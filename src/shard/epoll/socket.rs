@@ -146,22 +146,17 @@ impl Watched {
         if self.writable { self.try_output(buffers, counters) } else { None }
     }
 
-    /// Looks at what has come. What is found may be the whole of what the last event told, so that a
-    /// receive is worth a try whatever was believed; and when nothing is, the beliefs stay as they
-    /// are: a try too many does no harm.
-    pub(super) fn peek(&mut self, into: &mut [u8]) -> Result<usize, Errno> {
+    /// Looks at what has come. What is believed stays: that something is there costs at most a try too
+    /// many, and of what comes after a receive that found nothing there is an event on its way.
+    pub(super) fn peek(&self, into: &mut [u8]) -> Result<usize, Errno> {
         debug_assert!(self.input.is_none(), "{:?} is in flight", self.input);
-        let peeked = uring::try_peek(self.conn.fd(), into);
-        self.readable |= peeked != Err(Errno::EAGAIN);
-        peeked
+        uring::try_peek(self.conn.fd(), into)
     }
 
-    /// Takes what was looked at; more may be behind it.
-    pub(super) fn take(&mut self, bytes: usize) -> Result<usize, Errno> {
+    /// Takes what was looked at. More may be behind it, so what is believed stays here too.
+    pub(super) fn take(&self, bytes: usize) -> Result<usize, Errno> {
         debug_assert!(self.input.is_none(), "{:?} is in flight", self.input);
-        let taken = uring::try_discard(self.conn.fd(), bytes);
-        self.readable |= taken != Err(Errno::EAGAIN);
-        taken
+        uring::try_discard(self.conn.fd(), bytes)
     }
 
     /// Sends what is no session's, at once or not.
