@@ -27,6 +27,7 @@ use super::tcp::End;
 use super::world::World;
 
 mod perform;
+mod tests;
 
 /// The kernel of one run, and the world behind it.
 #[derive(Debug)]

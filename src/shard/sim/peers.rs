@@ -1,11 +1,15 @@
 //! Clients and backends: each a script that writes its own stream, reads and checks the other's,
 //! and leaves in one of many ways.
 
+use std::collections::VecDeque;
+
 use super::tcp::{Conn, End, Read, Write};
 
 /// How a peer behaves, drawn before it begins.
 #[derive(Clone, Debug)]
 pub(super) struct Script {
+    /// What it says before its stream, for the balancer to take.
+    pub(super) preamble: Vec<u8>,
     pub(super) volume: Volume,
     pub(super) then: Then,
     pub(super) write_chunk: usize,
@@ -43,6 +47,8 @@ pub(super) enum Then {
 #[derive(Debug)]
 pub(super) struct Peer {
     script: Script,
+    /// Bytes of the balancer's own that come before the other's stream.
+    greeting: VecDeque<u8>,
     sent: u64,
     got: u64,
     next_write_at: u64,
@@ -68,6 +74,7 @@ impl Peer {
     pub(super) fn new(script: Script, now: u64) -> Self {
         Self {
             script,
+            greeting: VecDeque::new(),
             sent: 0,
             got: 0,
             next_write_at: now,
@@ -78,6 +85,12 @@ impl Peer {
             write_failed: false,
             gone: false,
         }
+    }
+
+    /// The balancer sends these bytes before the other's stream.
+    pub(super) fn expect_greeting(&mut self, bytes: &[u8]) {
+        assert_eq!(self.got, 0, "a greeting in the middle of the stream");
+        self.greeting.extend(bytes);
     }
 
     /// Whether the peer is through.
@@ -120,7 +133,11 @@ impl Peer {
         let mut space = [0; READ_MAX];
         match conn.read(End::Peer, &mut space[..self.script.read_chunk]) {
             Read::Nothing => return false,
-            Read::Bytes(len) => self.check(&space[..len], other, now),
+            Read::Bytes(len) => {
+                let greeted = self.check_greeting(&space[..len]);
+                conn.put_aside(End::Peer, greeted);
+                self.check(&space[greeted..len], other, now);
+            }
             Read::EndOfStream => self.saw = Some(Saw::Finish),
             Read::Failed(_) => self.see_reset(),
         }
@@ -130,7 +147,18 @@ impl Peer {
         true
     }
 
+    /// How many of the bytes are of the greeting.
+    fn check_greeting(&mut self, bytes: &[u8]) -> usize {
+        let len = self.greeting.len().min(bytes.len());
+        let expected: Vec<u8> = self.greeting.drain(..len).collect();
+        assert_eq!(&bytes[..len], expected, "the greeting is another");
+        len
+    }
+
     fn check(&mut self, bytes: &[u8], other: Option<usize>, now: u64) {
+        if bytes.is_empty() {
+            return;
+        }
         let other = other.expect("bytes came over a connection that no session has");
         for (index, &byte) in (self.got..).zip(bytes) {
             assert_eq!(byte, byte_at(other, index), "byte {index} of stream {other} is another");
@@ -146,6 +174,9 @@ impl Peer {
         if self.gone || !self.writing || now < self.next_write_at {
             return false;
         }
+        if !self.script.preamble.is_empty() {
+            return self.write_preamble(conn, now);
+        }
         let (goal, is_last) = match self.script.volume {
             Volume::Fixed(bytes) => (bytes, true),
             Volume::Echo => (self.got, self.saw.is_some()),
@@ -155,6 +186,19 @@ impl Peer {
         } else {
             is_last && self.stop_writing(conn, rng)
         }
+    }
+
+    fn write_preamble(&mut self, conn: &mut Conn, now: u64) -> bool {
+        let until = self.script.preamble.len().min(self.script.write_chunk);
+        match conn.write(End::Peer, &self.script.preamble[..until]) {
+            Write::Full => return false,
+            Write::Taken(len) => {
+                self.script.preamble.drain(..len);
+                self.next_write_at = now + self.script.write_pause_ns;
+            }
+            Write::Failed(_) => self.see_reset(),
+        }
+        true
     }
 
     fn write_chunk(&mut self, conn: &mut Conn, own: usize, goal: u64, now: u64) -> bool {

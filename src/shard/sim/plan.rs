@@ -315,6 +315,7 @@ impl Script {
     pub(super) fn tame(volume: Volume, rng: &mut fastrand::Rng) -> Self {
         let pause_ns_max = 1 << rng.u32(..26);
         Self {
+            preamble: Vec::new(),
             volume,
             then: Then::HalfClose,
             write_chunk: rng.usize(1..=256),

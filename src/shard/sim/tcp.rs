@@ -130,6 +130,13 @@ impl Conn {
         read
     }
 
+    /// So many bytes that `end` has read were no part of the other's stream, and count as nobody's.
+    pub(super) fn put_aside(&mut self, end: End, bytes: usize) {
+        let queue = &mut self.queues[end.other() as usize];
+        queue.read -= bytes as u64;
+        queue.written -= bytes as u64;
+    }
+
     /// Writes as much of `bytes` as the queue has room for.
     pub(super) fn write(&mut self, end: End, bytes: &[u8]) -> Write {
         assert!(!self.is_closed(end), "{end:?} writes to a closed socket");
@@ -269,6 +276,26 @@ mod tests {
         let mut conn = Conn::new(8);
         conn.close(End::Peer, true, &mut fastrand::Rng::with_seed(1));
         assert_eq!(conn.write(End::Balancer, b"x"), Write::Failed(Errno::ECONNRESET));
+        check_reads(&mut conn, &[Read::EndOfStream]);
+    }
+
+    #[test]
+    fn a_look_leaves_bytes_and_the_end_and_takes_an_error() {
+        let mut conn = Conn::new(8);
+        let mut space = [0; 8];
+        assert_eq!(conn.peek(End::Balancer, &mut space), Read::Nothing);
+        assert_eq!(conn.write(End::Peer, b"bytes"), Write::Taken(5));
+        conn.finish(End::Peer);
+        assert_eq!(conn.peek(End::Balancer, &mut space), Read::Bytes(5));
+        check_reads(&mut conn, &[Read::Bytes(5)]);
+        assert_eq!(conn.peek(End::Balancer, &mut space), Read::EndOfStream);
+        conn.close(End::Peer, true, &mut fastrand::Rng::with_seed(1));
+        // The end comes first, and only who reads it gets to the error.
+        assert_eq!(conn.peek(End::Balancer, &mut space), Read::EndOfStream);
+
+        let mut conn = Conn::new(8);
+        conn.close(End::Peer, true, &mut fastrand::Rng::with_seed(1));
+        assert_eq!(conn.peek(End::Balancer, &mut space), Read::Failed(Errno::ECONNRESET));
         check_reads(&mut conn, &[Read::EndOfStream]);
     }
 

@@ -151,8 +151,12 @@ impl SimDriver {
 
     /// What recv(2) does.
     pub(super) fn perform_take(&mut self, link: usize, bytes: usize) -> Result<usize, Errno> {
-        match self.world.links[link].conn.read(End::Balancer, &mut vec![0; bytes]) {
-            Read::Bytes(len) => Ok(len),
+        let conn = &mut self.world.links[link].conn;
+        match conn.read(End::Balancer, &mut vec![0; bytes]) {
+            Read::Bytes(len) => {
+                conn.put_aside(End::Balancer, len);
+                Ok(len)
+            }
             Read::EndOfStream => Ok(0),
             Read::Failed(errno) => Err(errno),
             Read::Nothing => Err(Errno::EAGAIN),
@@ -164,7 +168,11 @@ impl SimDriver {
         let has_room = self.world.links[link].conn.has_room(End::Balancer);
         let limit = self.limit(Fault::ShortSend, bytes.len(), has_room);
         match self.world.links[link].conn.write(End::Balancer, &bytes[..limit]) {
-            Write::Taken(len) => Ok(len),
+            Write::Taken(len) => {
+                let peer = self.world.links[link].peer.as_mut().expect("it is connected");
+                peer.expect_greeting(&bytes[..len]);
+                Ok(len)
+            }
             Write::Failed(errno) => Err(errno),
             Write::Full => Err(Errno::EAGAIN),
         }
