@@ -6,11 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use uring::{ListenError, ListenOptions};
+use uring::ListenOptions;
 
 use crate::config::plan::Address;
 use crate::config::{BUFFER_BYTES, Config};
-use crate::control::world::{Changes, World};
+use crate::control::world::{BindError, Changes, World};
 use crate::engine::{Engine, EngineError};
 use crate::shard::bells::Bells;
 use crate::shard::driver::{Counts, Driver, Wiring};
@@ -39,7 +39,7 @@ type Ended = io::Result<Counts>;
 pub enum StartError {
     /// The address is not to be had.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(#[from] BindError),
     /// There is nothing to move bytes with.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -205,7 +205,7 @@ impl Handle {
     ///
     /// # Errors
     /// When an address is not to be had; then nothing has changed.
-    pub fn apply(&self, config: &Config) -> Result<Changes, ListenError> {
+    pub fn apply(&self, config: &Config) -> Result<Changes, BindError> {
         self.world().apply(&config.listeners, &config.pools)
     }
 

@@ -69,6 +69,7 @@ fn listener(flags: &ListenerFlags) -> ListenerDraft {
         options: ListenOptions {
             defer_accept: flags.defer_accept,
             fast_open: flags.tcp_fastopen.unwrap_or(0),
+            ..ListenOptions::default()
         },
         max_sessions: None,
         access: Access { allow: flags.allow.clone(), deny: flags.deny.clone() },

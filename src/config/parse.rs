@@ -195,6 +195,7 @@ impl ListenerSource {
         let options = ListenOptions {
             defer_accept: value(table.defer_accept),
             fast_open: value(table.tcp_fastopen).map_or(0, super::value::Whole::small),
+            ..ListenOptions::default()
         };
         let backlog = value(table.backlog).map_or(BACKLOG, super::value::Whole::small);
         let (name, max_sessions) = (value(table.name), count(table.max_sessions));

@@ -2,15 +2,19 @@
 //! with its connections, its health and its sockets; the rest is made, or closed.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
-use uring::{Listen, ListenError};
+use uring::{Listen, ListenError, UnixListen, UnixListenError};
 
 use crate::config::plan::{Address, BackendConfig, ListenerConfig, PerIp, PoolConfig};
 use crate::core::balance::Tables;
+use crate::core::limits::{Limits, Pace};
 use crate::shard::backend::Backend;
-use crate::shard::listener::{Greets, Listener, Sockets};
+use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
 use crate::shard::shared::{Gate, Shared, Snapshot};
@@ -67,7 +71,7 @@ impl World {
         &mut self,
         listeners: &[ListenerConfig],
         pools: &[PoolConfig],
-    ) -> Result<Changes, ListenError> {
+    ) -> Result<Changes, BindError> {
         let mut changes = Changes::default();
         // What can fail comes first.
         let sockets = self.sockets(listeners, &mut changes)?;
@@ -146,7 +150,7 @@ impl World {
         &self,
         listeners: &[ListenerConfig],
         changes: &mut Changes,
-    ) -> Result<Vec<(Address, Arc<Sockets>)>, ListenError> {
+    ) -> Result<Vec<(Address, Arc<Sockets>)>, BindError> {
         let shards = self.shared.counters.len();
         listeners
             .iter()
@@ -262,14 +266,16 @@ fn is_same(one: &ListenerConfig, other: &ListenerConfig) -> bool {
     *one == ListenerConfig { pool: one.pool, ..other.clone() }
 }
 
-/// The table of clients, which goes on as long as its limits stay the same.
-fn per_ip(config: &ListenerConfig, known: Option<&KnownListener>) -> Option<Arc<PerIpTable>> {
-    if config.per_ip == PerIp::default() {
+/// What one client may have. The table of clients goes on with other limits.
+fn per_ip(config: &ListenerConfig, known: Option<&KnownListener>) -> Option<ClientLimits> {
+    let PerIp { sessions, rate } = config.per_ip;
+    if sessions.is_none() && rate.is_none() {
         return None;
     }
-    let same = known.filter(|known| known.config.per_ip == config.per_ip);
-    let same = same.and_then(|known| known.listener.per_ip.clone());
-    Some(same.unwrap_or_else(|| Arc::new(PerIpTable::new(&config.per_ip))))
+    let pace = rate.map(|rate| Pace::new(rate.events, rate.period));
+    let before = known.and_then(|known| known.listener.per_ip.as_ref());
+    let table = before.map_or_else(Arc::<PerIpTable>::default, |before| Arc::clone(&before.table));
+    Some(ClientLimits { table, limits: Limits { sessions, pace } })
 }
 
 /// A maglev table takes milliseconds to make and has 128 KiB: who changes a timeout keeps it.
@@ -282,10 +288,50 @@ fn known_tables(known: Option<&KnownPool>, config: &PoolConfig) -> Option<Arc<Ta
     same.then(|| Arc::clone(known.pool.tables()))
 }
 
-/// One socket for each shard, on one address; the kernel spreads connections over them.
-fn listen(config: &ListenerConfig, shards: usize) -> Result<(Address, Sockets), ListenError> {
+/// Why there is no listener, with the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// On the network.
+    #[error(transparent)]
+    Inet(#[from] ListenError),
+    /// In the file system.
+    #[error(transparent)]
+    Unix(#[from] UnixListenError),
+    /// No descriptor is left.
+    #[error("cannot listen on {0}: {1}; raise `ulimit -n`, or use fewer listeners or shards")]
+    Descriptors(Address, io::Error),
+}
+
+/// One socket for each shard.
+fn listen(config: &ListenerConfig, shards: usize) -> Result<(Address, Sockets), BindError> {
+    match &config.address {
+        Address::Inet(address) => listen_inet(*address, config, shards),
+        Address::Unix(path) => listen_unix(path, config, shards),
+    }
+}
+
+/// All of them share one queue, because the kernel does not spread here.
+fn listen_unix(
+    path: &Path,
+    config: &ListenerConfig,
+    shards: usize,
+) -> Result<(Address, Sockets), BindError> {
+    let address = || config.address.clone();
+    let how = UnixListen { path: path.to_owned(), backlog: config.backlog, mode: None };
+    let (socket, file) = uring::listen_unix(&how)?;
+    let copies: io::Result<Vec<_>> = (0..shards).map(|_| socket.try_clone()).collect();
+    let sockets = copies.and_then(|copies| Sockets::new(copies, Some(file)));
+    let sockets = sockets.map_err(|error| BindError::Descriptors(address(), error))?;
+    Ok((address(), sockets))
+}
+
+/// All on one address; the kernel spreads connections over them.
+fn listen_inet(
+    address: SocketAddr,
+    config: &ListenerConfig,
+    shards: usize,
+) -> Result<(Address, Sockets), BindError> {
     let (backlog, options) = (config.backlog, config.options);
-    let Address::Inet(address) = config.address else { unimplemented!() };
     uring::check_unused(address)?;
     let mut how = Listen { address, backlog, shared: true, options };
     let mut sockets: Vec<OwnedFd> = Vec::with_capacity(shards);
@@ -294,6 +340,7 @@ fn listen(config: &ListenerConfig, shards: usize) -> Result<(Address, Sockets), 
         how.address = uring::local_address(&sockets[0])
             .map_err(|error| ListenError::Other(address, error))?;
     }
-    let sockets = Sockets::new(sockets).map_err(|error| ListenError::Other(how.address, error))?;
+    let sockets = Sockets::new(sockets, None)
+        .map_err(|error| BindError::Descriptors(config.address.clone(), error))?;
     Ok((Address::Inet(how.address), sockets))
 }

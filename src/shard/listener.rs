@@ -6,8 +6,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use uring::SocketFile;
+
 use crate::config::plan::{Address, ListenerConfig};
 use crate::core::access::{AccessList, Networks};
+use crate::core::limits::Limits;
 
 use super::per_ip::PerIpTable;
 use super::pool::Pool;
@@ -27,7 +30,7 @@ pub struct Listener {
     /// Who may come in, unless everybody may.
     pub access: Option<AccessList>,
     /// What one client address may have, unless that is unlimited.
-    pub per_ip: Option<Arc<PerIpTable>>,
+    pub per_ip: Option<ClientLimits>,
     /// Who has to say for whom it speaks.
     pub greets: Option<Greets>,
     /// Which pool serves its clients.
@@ -36,6 +39,15 @@ pub struct Listener {
     pub gate: Arc<Gate>,
     /// Where the kernel queues its clients.
     pub sockets: Arc<Sockets>,
+}
+
+/// What one client address may have, and what each has.
+#[derive(Clone, Debug)]
+pub struct ClientLimits {
+    /// What all versions of the listener share.
+    pub table: Arc<PerIpTable>,
+    /// The limits of this version.
+    pub limits: Limits,
 }
 
 /// Clients that begin with a PROXY header.
@@ -68,7 +80,11 @@ impl Listener {
 /// The listening sockets of one listener, one for each shard, each held twice: by its shard, and here,
 /// so that the control thread can have it refuse new clients.
 #[derive(Debug, Default)]
-pub struct Sockets(Mutex<Vec<Pair>>);
+pub struct Sockets {
+    pairs: Mutex<Vec<Pair>>,
+    /// Of a unix socket: removed when nobody listens there any more.
+    file: Mutex<Option<SocketFile>>,
+}
 
 #[derive(Debug)]
 struct Pair {
@@ -81,13 +97,13 @@ impl Sockets {
     ///
     /// # Errors
     /// `EMFILE` without a descriptor for the second hold.
-    pub fn new(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+    pub fn new(sockets: Vec<OwnedFd>, file: Option<SocketFile>) -> io::Result<Self> {
         let pair = |shards: OwnedFd| {
             let control = shards.try_clone()?;
             Ok(Pair { shards: Some(shards), control })
         };
         let pairs: io::Result<_> = sockets.into_iter().map(pair).collect();
-        Ok(Self(Mutex::new(pairs?)))
+        Ok(Self { pairs: Mutex::new(pairs?), file: Mutex::new(file) })
     }
 
     /// The one of `shard`, once. Only where a listener begins, so the lock is no matter.
@@ -99,9 +115,11 @@ impl Sockets {
     /// From now on no client can connect; those who have are still in the queues. What the control
     /// thread holds is closed.
     pub fn close(&self) {
+        // Without its file nobody finds a unix socket.
+        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
         for Pair { control, shards } in self.lock().drain(..) {
             // Without it clients that connect in the last moment are reset; nothing else is lost.
-            let _ = control;
+            let _ = uring::refuse_new_connections(&control);
             drop(shards);
         }
     }
@@ -112,6 +130,6 @@ impl Sockets {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Pair>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,5 @@
 //! A pool as shards see it: one version of its configuration, and the state that all versions share.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,8 +8,7 @@ use crossbeam_utils::CachePadded;
 use uring::ConnectOptions;
 
 use crate::config::plan::{
-    Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, ProxyVersion, StickyBy,
-    StickyConfig,
+    Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, ProxyVersion, StickyConfig,
 };
 use crate::core::balance::{self, Standing, Tables};
 use crate::core::moment::Moment;
@@ -214,17 +212,6 @@ impl Pool {
     pub fn is_full(&self, id: BackendId, now: Moment) -> bool {
         use balance::Pool as _;
         Present { pool: self, now }.standing(id) == Standing::Full
-    }
-
-    /// The key under which a client is remembered.
-    #[must_use]
-    pub fn sticky_key(&self, client: SocketAddr) -> Option<SocketAddr> {
-        let by = self.sticky?.key;
-        let ip = client.ip().to_canonical();
-        Some(match by {
-            StickyBy::Ip => (ip, 0).into(),
-            StickyBy::IpPort => (ip, client.port()).into(),
-        })
     }
 }
 

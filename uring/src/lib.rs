@@ -56,7 +56,7 @@ pub use host::{
 };
 pub use listen::{
     Listen, ListenError, ListenOptions, check_unused, listen, listen_options,
-    refuse_new_connections,
+    refuse_new_connections, set_backlog,
 };
 pub use nix::errno::Errno;
 pub use nonblocking::{

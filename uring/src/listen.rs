@@ -83,6 +83,14 @@ pub fn listen(how: &Listen) -> Result<OwnedFd, ListenError> {
     listening.map_err(|error| explain(how.address, error))
 }
 
+/// Connections that may wait to be accepted at `listener` from now on.
+///
+/// # Errors
+/// When it is no listener.
+pub fn set_backlog(listener: &impl AsFd, backlog: u16) -> io::Result<()> {
+    SockRef::from(listener).listen(backlog.into())
+}
+
 fn explain(address: SocketAddr, error: io::Error) -> ListenError {
     match errno(&error) {
         Errno::EADDRINUSE => ListenError::InUse(address),

@@ -7,6 +7,7 @@ use uring::Owner;
 
 use crate::config::plan::{Address, Destination};
 use crate::core::balance::{Picked, Request, Tried, client_key, pick};
+use crate::core::moment::Moment;
 use crate::core::session::{EndReason, Next, WaitFor};
 use crate::core::{BackendId, Candidate};
 use crate::shard::driver::Driver;
@@ -69,7 +70,7 @@ impl<D: Driver> Shard<D> {
             return self.seek_original(owner, &here);
         }
         let client = entry.extra.as_ref().and_then(|extra| extra.client);
-        let sticky = client.and_then(|client| remembered(&here, client));
+        let sticky = client.and_then(|client| remembered(&here, client, self.now));
         let key = client.map_or(0, |client| client_key(client.ip(), None));
         let request = Request { key, tried, sticky };
         let present = Present { pool: &here.pool, now: self.now };
@@ -138,8 +139,8 @@ impl<D: Driver> Shard<D> {
             self.counters().denied_access.add(1);
             return false;
         }
-        let Some(table) = &listener.per_ip else { return true };
-        match table.enter(client.ip(), now) {
+        let Some(per_ip) = &listener.per_ip else { return true };
+        match per_ip.table.enter(client.ip(), &per_ip.limits, now) {
             Ok(ticket) => {
                 extra.ticket = Some(ticket);
                 true
@@ -156,27 +157,24 @@ impl<D: Driver> Shard<D> {
         let entry = self.sessions.find(owner).expect(ALIVE);
         let Here { pool, .. } = &*entry.here;
         let client = entry.extra.as_ref().and_then(|extra| extra.client);
-        let key = client.and_then(|client| pool.sticky_key(client));
-        let (Some(key), Some(sticky), Some(config)) = (key, &pool.state.sticky, pool.sticky) else {
+        let (Some(client), Some(sticky), Some(config)) = (client, &pool.state.sticky, pool.sticky)
+        else {
             return;
         };
         let uid = pool.backend(backend).uid;
-        let before = sticky.get(key).filter(|&uid| pool.find(uid).is_some());
         // It moves for good when its backend is out. A backend that is only full has it back.
-        let stays = before.is_some_and(|before| {
-            before == uid
-                || config.returns
-                || pool.find(before).is_some_and(|id| pool.is_full(id, self.now))
+        let stays = sticky.get(client, self.now).is_some_and(|before| {
+            let place = pool.find(before);
+            before == uid || place.is_some_and(|id| config.returns || pool.is_full(id, self.now))
         });
         if !stays {
-            sticky.set(key, uid);
+            sticky.set(client, uid, self.now);
         }
     }
 }
 
-fn remembered(here: &Here, client: SocketAddr) -> Option<BackendId> {
-    let key = here.pool.sticky_key(client)?;
-    here.pool.find(here.pool.state.sticky.as_ref()?.get(key)?)
+fn remembered(here: &Here, client: SocketAddr, now: Moment) -> Option<BackendId> {
+    here.pool.find(here.pool.state.sticky.as_ref()?.get(client, now)?)
 }
 
 /// The one backend of a pool that goes where clients wanted to go.
