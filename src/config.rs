@@ -27,7 +27,10 @@ mod problem;
 mod resolve;
 mod source;
 mod tables;
-pub(crate) mod value;
+#[cfg(test)]
+mod tests;
+pub(crate) mod text;
+mod value;
 
 pub use cpus::CpuProblem;
 pub use draft::Draft;
@@ -119,10 +122,10 @@ impl Draft {
     pub fn from_text(
         serve: &Serve,
         path: &Path,
-        bytes: io::Result<Vec<u8>>,
+        bytes: Result<Vec<u8>, ReadError>,
     ) -> Result<Self, Problems> {
         let name = path.display().to_string();
-        let text = bytes.map_err(ReadError::Io).and_then(|bytes| {
+        let text = bytes.and_then(|bytes| {
             String::from_utf8(bytes)
                 .map_err(|error| ReadError::NotUtf8(error.utf8_error().valid_up_to()))
         });
@@ -138,22 +141,30 @@ impl Draft {
 
 /// Why there is no text to parse.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub enum ReadError {
+    /// It is not there, or not for us.
     #[error("cannot read it: {0}; check the path given to --config and its permissions")]
     Io(#[from] io::Error),
+    /// There is no text in a directory.
+    #[error("it is a directory; give the path of a file in TOML to --config")]
+    Folder,
+    /// It cannot be meant.
+    #[error("it has more than {} MiB; a configuration is smaller", LARGEST_FILE >> 20)]
+    TooLarge,
+    /// The first byte that does not fit.
     #[error("it is not UTF-8 from byte {0} on; save it as UTF-8")]
     NotUtf8(usize),
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
     let file = File::open(path)?;
     if file.metadata()?.is_dir() {
-        return Err(io::Error::other("it is a directory"));
+        return Err(ReadError::Folder);
     }
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE as u64 + 1).read_to_end(&mut bytes)?;
     match bytes.len() > LARGEST_FILE {
-        true => Err(io::Error::other("it has more than 8 MiB; a configuration is smaller")),
+        true => Err(ReadError::TooLarge),
         false => Ok(bytes),
     }
 }

@@ -13,7 +13,7 @@ use super::words::{
     Unavailable,
 };
 use crate::config::plan::{Rate, Target};
-use crate::config::value::{
+use crate::config::text::{
     backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, some_seconds,
 };
 
@@ -199,7 +199,7 @@ pub struct ProcessFlags {
 /// With or without the brackets that an IPv6 address has beside a port.
 fn listen_host(text: &str) -> Result<String, String> {
     if let Some(path) = text.strip_prefix("unix:") {
-        crate::config::value::unix_path(path)?;
+        crate::config::text::unix_path(path)?;
     }
     let host = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if host.is_empty() {

@@ -143,7 +143,10 @@ impl<'i> Source<'i> {
             other => {
                 self.problem(
                     &span,
-                    format!("it is a {}; write a table, {title}", other.type_str()),
+                    format!(
+                        "it is a value of another kind ({}); write a table, {title}",
+                        other.type_str()
+                    ),
                 );
                 None
             }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::balancer::Handle;
 use crate::cli::Serve;
 use crate::config::plan::{Address, BackendConfig, Target};
-use crate::config::{Config, Draft, LARGEST_FILE, ProcessConfig};
+use crate::config::{Config, Draft, LARGEST_FILE, ProcessConfig, ReadError};
 use crate::core::moment::Moment;
 use crate::shard::backend::Backend;
 use crate::shard::pool::Pool;
@@ -84,7 +84,7 @@ impl Manager {
         let Some(path) = self.serve.config.clone() else {
             return warn!("SIGHUP: there is no file to read again; start with --config FILE");
         };
-        let text = read_file(&path, LARGEST_FILE).await;
+        let text = read_file(&path, LARGEST_FILE).await.map_err(ReadError::from);
         let serve = self.serve.clone();
         // Names are looked up, which may take seconds.
         let config = tokio::task::spawn_blocking(move || {

@@ -1,0 +1,153 @@
+//! Times, rates, networks and addresses as people write them, on the command line and in a file.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::plan::{Rate, Target};
+use super::value::{FromValue as _, HttpPath};
+use crate::cli::Endpoint;
+
+/// A time that is longer than nothing.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = duration_or_none(text)?;
+    if duration.is_zero() {
+        return Err("it must be longer than nothing, as in 500ms, 3s or 1h".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A time that may be nothing, and that the present can be added to.
+pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text.trim())
+        .map_err(|error| format!("`{text}`: {error}; {TIME}"))?;
+    if duration > LONGEST_TIME {
+        return Err(
+            "it is longer than ten years; write a shorter one, as in 500ms, 3s or 1h".to_owned()
+        );
+    }
+    Ok(duration)
+}
+
+/// Seconds without a unit, as older command lines have them.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let problem = || "write seconds, as in 5 or 0.5".to_owned();
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|&time| time <= LONGEST_TIME).ok_or_else(problem)
+}
+
+/// The same, but more than none.
+pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.is_zero() {
+        return Err("it must be longer than nothing, as in 5 or 0.5".to_owned());
+    }
+    Ok(time)
+}
+
+/// A path in a request line.
+pub(crate) fn http_path(text: &str) -> Result<String, String> {
+    HttpPath::from_text(text).map(|path| path.0)
+}
+
+/// A time that can pay.
+pub(crate) fn busy_poll(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time > BUSY_POLL_MAX {
+        return Err("it is at most 10ms; what pays is about as long as an answer takes, as in \
+                    50us or 200us"
+            .to_owned());
+    }
+    Ok(time)
+}
+
+/// `100/s`, `6000/1m`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let wrong = || format!("`{text}` is no rate; {}", Rate::how());
+    let (events, period) = text.split_once('/').ok_or_else(wrong)?;
+    let events = events.trim().parse().map_err(|_| wrong())?;
+    let period = period.trim();
+    let with_number = if period.starts_with(|letter: char| letter.is_ascii_digit()) {
+        period.to_owned()
+    } else {
+        format!("1{period}")
+    };
+    let period = duration(&with_number).map_err(|_| wrong())?;
+    Ok(Rate { events, period })
+}
+
+/// A network; an address is one of a single member.
+pub(crate) fn net(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
+    let net = text.parse::<IpNet>().or_else(|_| address());
+    net.map(|net| net.trunc()).map_err(|_| format!("`{text}` is no network; {}", IpNet::how()))
+}
+
+/// What can be connected to: port 0 cannot.
+pub(crate) fn backend(text: &str) -> Result<Target, String> {
+    let target = target(text)?;
+    if matches!(&target, Target::Host(endpoint) if endpoint.port == 0) {
+        return Err(
+            "port 0 cannot be connected to; write host:port, as in 10.0.0.11:8881".to_owned()
+        );
+    }
+    Ok(target)
+}
+
+/// A host with its port, or the path of a socket.
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix_path(path).map(Target::Unix),
+        None => endpoint(text).map(Target::Host),
+    }
+}
+
+/// The path of a stream socket.
+pub(crate) fn unix_path(path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') {
+        return Err("it has no path; write unix:/run/name.sock".to_owned());
+    }
+    if path.len() > LONGEST_UNIX_PATH {
+        return Err(format!(
+            "the path has {} bytes and a socket's has at most {LONGEST_UNIX_PATH}; write a shorter one, \
+             as in unix:/run/name.sock",
+            path.len()
+        ));
+    }
+    Ok(path.into())
+}
+
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("it has no port; {FORM}"))?;
+    let port =
+        port.parse().map_err(|_| format!("`{port}` is not a port from 1 to 65535; {FORM}"))?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = match bracketed {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+        Some(_) => return Err(format!("`{host}` is not an IPv6 address; {FORM}")),
+        None if host.contains(':') => {
+            return Err(format!("an IPv6 address needs brackets, as in [{host}]:{port}"));
+        }
+        None if host.is_empty() => return Err(format!("it has no host; {FORM}")),
+        None => host,
+    };
+    Ok(Endpoint { host: host.to_owned(), port })
+}
+
+/// How a time is written.
+pub(super) const TIME: &str = "write a number with a unit, as in 500ms, 3s or 1h";
+/// How the address of a backend is written.
+pub(super) const FORM: &str = "write host:port, as in 10.0.0.11:8881, web1:8881 or [::1]:8881";
+
+/// Such a time is meant as without end, and can be added to any point in time.
+const LONGEST_TIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+
+/// A sleep and a wake-up take some tens of microseconds; who looks longer than this wants no sleep
+/// at all.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
+
+/// `sun_path` has 108 bytes, the last of which is 0 (unix(7)).
+const LONGEST_UNIX_PATH: usize = 107;
