@@ -334,7 +334,8 @@ def verdict(options, outcomes, flaky):
     if found:
         print(f"FAIL  {len(found)} tests fail through evenkeel and nowhere else, see {options.logs}: {', '.join(found)}")
         return 1
-    print("pass  no test fails through evenkeel that passes " + " and through ".join(through for through in outcomes if through != "evenkeel"))
+    others = [{"direct": "directly", "haproxy": "through HAProxy"}[through] for through in outcomes if through != "evenkeel"]
+    print("pass  no test fails through evenkeel that passes " + " and ".join(others))
     return 0
 
 
