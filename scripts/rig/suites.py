@@ -237,8 +237,10 @@ def run_memccapable(options, output, log, only):
 
 
 def memccapable_outcomes(command, host, output, log):
+    # It writes names to one stream and "[FAIL]" to the other: only unbuffered they come in order.
+    command = ["stdbuf", "--output=0", *command]
     try:
-        told = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=output, timeout=4 * PATIENCE_S).stdout
+        told = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=4 * PATIENCE_S).stdout
     except subprocess.TimeoutExpired as hung:
         told = hung.stdout or b""
     output.write(told)
@@ -314,12 +316,12 @@ def report(options, outcomes, flaky):
             cells.append(f"{len(states)}/{states.count(FAILED)}/{states.count(SKIPPED)}")
         print(f"{suite:{width}}  " + "  ".join(f"{cell:>14}" for cell in cells))
     for suite, test in differing(outcomes):
-        print(f"\ndiffers: {test}")
+        word = "WORSE" if worse(outcomes, flaky, suite, test) else "differs"
+        print(f"\n{word}: {test}\n  " + ", ".join(f"{through} {shown(outcomes, flaky, through, suite, test)}" for through in outcomes))
         for through in outcomes:
-            print(f"  {through:9} {shown(outcomes, flaky, through, suite, test)}")
-            detail = outcomes[through][suite].get(test)
-            if detail and detail.state == FAILED:
-                print(f"            {detail.detail}")
+            outcome = outcomes[through][suite].get(test)
+            if outcome and outcome.state != PASSED:
+                print(f"  {through}: {outcome.detail}")
     print()
 
 
@@ -332,7 +334,7 @@ def verdict(options, outcomes, flaky):
         print("skip  nothing to compare: evenkeel was not asked for")
         return 0
     if found:
-        print(f"FAIL  {len(found)} tests fail through evenkeel and nowhere else, see {options.logs}: {', '.join(found)}")
+        print(f"FAIL  {len(found)} tests fail through evenkeel and nowhere else (WORSE above), see {options.logs}")
         return 1
     others = [{"direct": "directly", "haproxy": "through HAProxy"}[through] for through in outcomes if through != "evenkeel"]
     print("pass  no test fails through evenkeel that passes " + " and ".join(others))
