@@ -338,6 +338,8 @@ def verdict(options, outcomes, flaky):
         return 1
     others = [{"direct": "directly", "haproxy": "through HAProxy"}[through] for through in outcomes if through != "evenkeel"]
     print("pass  no test fails through evenkeel that passes " + " and ".join(others))
+    if flaky:
+        print(f"note  {len(flaky)} failed at first and passed when repeated (flaky above)")
     return 0
 
 
