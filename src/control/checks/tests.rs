@@ -16,8 +16,13 @@ fn clock() -> Moment {
 
 fn run<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be had").block_on(LocalSet::new().run_until(future))
+    let watched =
+        async { tokio::time::timeout(WATCHDOG, future).await.expect("it comes to an end") };
+    runtime.expect("a runtime can be had").block_on(LocalSet::new().run_until(watched))
 }
+
+/// What a test waits for comes within milliseconds, or never.
+const WATCHDOG: Duration = Duration::from_secs(20);
 
 const fn count(number: u32) -> NonZeroU32 {
     NonZeroU32::new(number).expect("a test says 1 or more")

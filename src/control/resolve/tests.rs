@@ -138,8 +138,13 @@ fn sockets() -> (UdpSocket, TcpListener) {
 
 fn run<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be had").block_on(future)
+    let watched =
+        async { tokio::time::timeout(WATCHDOG, future).await.expect("it comes to an end") };
+    runtime.expect("a runtime can be had").block_on(watched)
 }
+
+/// What a test waits for comes within seconds, or never.
+const WATCHDOG: Duration = Duration::from_secs(30);
 
 fn v4(last: u8) -> IpAddr {
     Ipv4Addr::new(192, 0, 2, last).into()
