@@ -67,6 +67,7 @@ fn a_success_ends_an_ejection_and_says_so_once() {
     let condition = ejected();
     assert!(condition.connect_succeeded(at(3)));
     assert!(!condition.connect_succeeded(at(3)));
+    assert!(!condition.clear_ejection(at(3)), "it has ended");
     assert_eq!(condition.health(at(3)), Health::Up);
 }
 
