@@ -5,8 +5,15 @@
 
 use std::path::Path;
 
+#[path = "../fuzz/checks/config.rs"]
+mod config;
 #[path = "../fuzz/checks/proxy.rs"]
 mod proxy;
+
+#[test]
+fn the_configuration_holds_over_all_that_the_fuzzer_found() {
+    replay("config", config::check);
+}
 
 #[test]
 fn the_proxy_protocol_holds_over_all_that_the_fuzzer_found() {
