@@ -22,7 +22,7 @@ fn a_mistake_in_the_file_is_one_line_with_its_place_and_exit_code_1() {
             "[pool.web]\nbackens = []\n",
             ":2:1: unknown key `backens` in [pool.web]; did you mean `backends`?",
         ),
-        ("x = [\n", ":2:1: "),
+        ("x = [\n", ":1:6: unclosed array, expected `]`"),
         (
             "[process]\ncpus = \"${EVENKEEL_UNSET}\"\n",
             ":2:8: the environment variable EVENKEEL_UNSET is not set",

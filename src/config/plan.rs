@@ -14,6 +14,7 @@ use uring::ListenOptions;
 
 use crate::cli::Endpoint;
 use crate::core::balance::Algorithm;
+pub use crate::core::proxy::Version as ProxyVersion;
 use crate::core::relay::Splice;
 
 /// Where something listens.
@@ -223,15 +224,6 @@ pub struct Queue {
     pub size: u32,
     /// How long each.
     pub timeout: Duration,
-}
-
-/// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyVersion {
-    /// Text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// When a session is ended however busy it is.

@@ -15,8 +15,6 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use arrayvec::ArrayVec;
 
-use crate::config::plan::ProxyVersion;
-
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
@@ -108,15 +106,6 @@ pub enum Version {
     V1,
     /// Binary (2.2).
     V2,
-}
-
-impl From<ProxyVersion> for Version {
-    fn from(version: ProxyVersion) -> Self {
-        match version {
-            ProxyVersion::V1 => Self::V1,
-            ProxyVersion::V2 => Self::V2,
-        }
-    }
 }
 
 /// Bytes of the longest header that is read. Version 2 could announce 65551. This is ours: room for

@@ -199,13 +199,24 @@ impl Balancer {
 
 /// Adds [`extra_arguments`] to those that do not say themselves what these are about.
 fn with_extra_arguments(command: &mut Command) -> &mut Command {
-    for (name, value) in extra_arguments() {
+    let from_file = command.get_args().any(|argument| argument == "--config");
+    // A file says itself how its pools behave, and options for that are refused beside it.
+    let quiet = if from_file { &[][..] } else { QUIET };
+    for (name, value) in extra_arguments().iter().chain(quiet) {
         if command.get_args().all(|argument| argument != *name) {
             command.args([name, value]);
         }
     }
     command
 }
+
+/// Backends under test see their clients only, no checks; clients that cannot be served are told at
+/// once; and nobody waits half a minute for sessions that a test has left open.
+const QUIET: &[(&str, &str)] = &[
+    ("--health-check-interval", "0"),
+    ("--wait-for-backend-timeout", "0"),
+    ("--drain-timeout", "1s"),
+];
 
 /// What every balancer of this test program is started with. A program that has other files as its
 /// modules repeats their tests with it.

@@ -80,7 +80,7 @@ impl<D: Driver> Shard<D> {
         let extra = entry.extra.as_ref();
         let source = extra.and_then(|extra| extra.client);
         let destination = extra.and_then(|extra| extra.destination);
-        let header = encode(version.into(), source, destination);
+        let header = encode(version, source, destination);
         let socket = entry.backend.as_mut().expect("it was connected just now");
         match self.driver.send_now(socket, &header)? {
             sent if sent == header.len() => Ok(()),
