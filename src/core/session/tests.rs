@@ -1,20 +1,32 @@
 //! Sentences about what matters most in a session; its whole behaviour is in [`table`].
 
-use super::super::relay::Bulk;
+use std::time::Duration;
+
 use super::super::relay::tests::{HELD, PIPE};
+use super::super::relay::{Bulk, InFlight, Splice};
+use super::deadlines::{CANCEL_AGAIN_AFTER, CONNECT_AGAIN_AFTER, LINGER, PAUSE, WAIT_FOR_PAUSE};
 use super::*;
 
 use Direction::{BackendToClient, ClientToBackend};
 
+mod arrival;
 mod table;
 
 const DEADLINES: Deadlines = Deadlines {
+    greeting: Duration::from_secs(5),
+    wait: Duration::from_secs(30),
+    queue: Duration::from_secs(20),
     connect: Duration::from_secs(3),
     idle: Duration::from_secs(60),
     half_closed: Duration::from_secs(10),
 };
 
-const RULES: Rules = Rules { deadlines: DEADLINES, splice: Splice::Auto(Bulk::MEASURED) };
+const RULES: Rules = Rules {
+    deadlines: DEADLINES,
+    splice: Splice::Auto(Bulk::MEASURED),
+    unavailable: Unavailable::Linger,
+    failover: false,
+};
 
 /// When everything in these tests happens, unless a test says otherwise.
 const NOW: Moment = Moment::from_ns(1_000_000_000_000);
@@ -84,38 +96,6 @@ fn a_send_that_fails_is_the_end_of_its_destination() {
 }
 
 #[test]
-fn a_failed_connect_goes_to_the_next_candidate_with_a_new_deadline() {
-    let mut session = connecting();
-    let later = NOW + Duration::from_secs(2);
-    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, later, &RULES);
-    let timer = Action::ArmTimer(later + DEADLINES.connect);
-    assert_eq!(*actions, [timer, Action::Connect(SECOND)]);
-    assert_eq!(session.backend(), SECOND.backend);
-    let (candidate, tried) = session.connecting().expect("it still connects");
-    assert_eq!(candidate, SECOND);
-    assert!(tried.contains(FIRST.backend) && tried.contains(SECOND.backend));
-}
-
-#[test]
-fn another_address_of_the_same_backend_is_no_further_try() {
-    let mut session = connecting();
-    let second_address = Candidate { address: 1, ..FIRST };
-    for _ in 0..20 {
-        let next = Some(second_address);
-        let actions = session.on(Event::ConnectFailed { next }, NOW, &RULES);
-        assert!(actions.contains(&Action::Connect(second_address)));
-    }
-}
-
-#[test]
-fn when_nobody_is_left_the_client_is_closed_without_reset() {
-    let mut session = connecting();
-    let actions = session.on(Event::ConnectFailed { next: None }, NOW, &RULES);
-    let reason = EndReason::BackendUnreachable;
-    assert_eq!(*actions, [Action::Free { reason, reset_client: false, reset_backend: false }]);
-}
-
-#[test]
 fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
     let mut session = relaying([], []);
     let progress_at = NOW + Duration::from_secs(50);
@@ -123,27 +103,6 @@ fn a_timer_that_fires_early_is_armed_again_for_the_rest() {
     session.on(event, progress_at, &RULES);
     let actions = session.on(Event::TimerFired, NOW + DEADLINES.idle, &RULES);
     assert_eq!(*actions, [Action::ArmTimer(progress_at + DEADLINES.idle)]);
-}
-
-#[test]
-fn the_connect_deadline_gives_the_connect_up_and_waits_for_its_answer() {
-    let mut session = connecting();
-    let due = NOW + DEADLINES.connect;
-    let actions = session.on(Event::TimerFired, due, &RULES);
-    assert_eq!(*actions, [Action::CancelConnect, again(due)]);
-    let actions = session.on(Event::ConnectFailed { next: Some(SECOND) }, due, &RULES);
-    assert_eq!(actions.last(), Some(&Action::Connect(SECOND)));
-}
-
-/// The timer has fired and the connect succeeds all the same: without a new timer the session would
-/// never end by itself.
-#[test]
-fn a_connect_that_succeeds_at_its_deadline_gets_a_timer_again() {
-    let mut session = connecting();
-    let due = NOW + DEADLINES.connect;
-    session.on(Event::TimerFired, due, &RULES);
-    let actions = session.on(Event::Connected, due, &RULES);
-    assert_eq!(actions.first(), Some(&Action::ArmTimer(due + DEADLINES.idle)));
 }
 
 #[test]
@@ -188,6 +147,57 @@ fn bytes_that_come_while_an_idle_session_closes_make_it_a_reset() {
         on_relay(&mut session, ClientToBackend, event);
         assert_eq!(wind_up(&mut session), (EndReason::IdleTimeout, [is_reset; 2]), "{event:?}");
     }
+}
+
+#[test]
+fn a_session_that_is_too_old_is_ended_in_a_pause() {
+    let mut session = of_age(NOW + Duration::from_secs(20));
+    // Bytes come just before it is too old: this is no pause.
+    let progress_at = NOW + Duration::from_millis(19_500);
+    for event in [RECEIVED, SENT_ALL] {
+        session.on(Event::Relay(ClientToBackend, event), progress_at, &RULES);
+    }
+    let aged = NOW + Duration::from_secs(20);
+    let pause = progress_at + PAUSE;
+    assert_eq!(*session.on(Event::TimerFired, aged, &RULES), [Action::ArmTimer(pause)]);
+    session.on(Event::TimerFired, pause, &RULES);
+    assert_eq!(wind_up(&mut session), (EndReason::MaxAge, [false; 2]));
+}
+
+/// What is cut in the middle must not look as if it were whole.
+#[test]
+fn a_session_that_never_rests_is_reset_when_it_is_much_too_old() {
+    let aged = NOW + Duration::from_secs(20);
+    let mut session = of_age(aged);
+    let last = aged + WAIT_FOR_PAUSE;
+    let mut now = NOW;
+    while now < last {
+        for event in [RECEIVED, SENT_ALL] {
+            session.on(Event::Relay(ClientToBackend, event), now, &RULES);
+        }
+        let actions = session.on(Event::TimerFired, now, &RULES);
+        assert!(matches!(*actions, [Action::ArmTimer(due)] if due <= last), "{actions:?}");
+        now = now + PAUSE / 2;
+    }
+    session.on(Event::TimerFired, last, &RULES);
+    assert_eq!(wind_up(&mut session), (EndReason::MaxAge, [true; 2]));
+}
+
+#[test]
+fn who_waits_for_an_answer_sees_that_its_session_was_too_old() {
+    let aged = NOW + Duration::from_secs(5);
+    let mut session = of_age(aged);
+    on_relay(&mut session, ClientToBackend, relay::Event::EndOfStream);
+    session.on(Event::TimerFired, aged, &RULES);
+    assert_eq!(wind_up(&mut session), (EndReason::MaxAge, [true, false]));
+}
+
+#[test]
+fn a_client_that_waits_or_connects_is_not_too_old() {
+    let (mut session, _) = Session::open(true, NOW, NOW, &RULES);
+    session.on(Event::Placed(Next::Wait(WaitFor::Backend)), NOW, &RULES);
+    let actions = session.on(Event::TimerFired, NOW + Duration::from_secs(20), &RULES);
+    assert_eq!(*actions, [Action::ArmTimer(NOW + DEADLINES.wait)]);
 }
 
 /// A side that has been told the end may still be reading what came before it.
@@ -271,7 +281,7 @@ fn looking_in_vain_is_no_progress() {
 #[test]
 fn a_cut_cancels_everything_and_frees_after_the_last_completion_only() {
     let mut session = relaying([RECEIVED], []);
-    let actions = session.on(Event::Cut, NOW, &RULES);
+    let actions = session.on(Event::Cut(EndReason::Cut), NOW, &RULES);
     let cancel_send = Action::Cancel(ClientToBackend, InFlight::Send);
     let cancel_recv = Action::Cancel(BackendToClient, InFlight::Recv);
     assert_eq!(*actions, [cancel_send, cancel_recv, again(NOW)]);
@@ -280,21 +290,6 @@ fn a_cut_cancels_everything_and_frees_after_the_last_completion_only() {
     let actions = on_relay(&mut session, ClientToBackend, relay::Event::SendFailed);
     let free = Action::Free { reason: EndReason::Cut, reset_client: true, reset_backend: true };
     assert_eq!(actions, [Action::Release(HELD.buffer), free]);
-}
-
-#[test]
-fn a_cut_while_connecting_waits_for_the_connect() {
-    let free = Action::Free { reason: EndReason::Cut, reset_client: true, reset_backend: true };
-    for event in [
-        Event::Connected,
-        Event::ConnectFailed { next: None },
-        Event::ConnectFailed { next: Some(SECOND) },
-    ] {
-        let mut session = connecting();
-        let actions = session.on(Event::Cut, NOW, &RULES);
-        assert_eq!(*actions, [Action::CancelConnect, again(NOW)]);
-        assert_eq!(*session.on(event, NOW, &RULES), [free], "{event:?}");
-    }
 }
 
 #[test]
@@ -320,7 +315,7 @@ fn a_free_buffer_means_nothing_to_a_session_that_closes() {
 fn the_first_cause_of_an_end_wins() {
     let mut session = relaying([], []);
     on_relay(&mut session, BackendToClient, relay::Event::RecvFailed);
-    assert_eq!(*session.on(Event::Cut, NOW, &RULES), []);
+    assert_eq!(*session.on(Event::Cut(EndReason::Cut), NOW, &RULES), []);
     assert_eq!(wind_up(&mut session), (EndReason::BackendGone, [true; 2]));
 }
 
@@ -334,8 +329,23 @@ fn only_what_was_taken_by_the_destination_is_counted() {
 
 // What the tests above share -----------------------------------------------------------------------
 
+/// A client that need not say whom it speaks for.
+fn accepted() -> Session {
+    Session::open(true, Moment::NEVER, NOW, &RULES).0
+}
+
 fn connecting() -> Session {
-    Session::open(FIRST, NOW, &RULES).0
+    placed(accepted(), Next::Go(FIRST))
+}
+
+fn placed(mut session: Session, next: Next) -> Session {
+    session.on(Event::Placed(next), NOW, &RULES);
+    session
+}
+
+/// A client that has to say first whom it speaks for.
+fn greeting() -> Session {
+    Session::open(false, Moment::NEVER, NOW, &RULES).0
 }
 
 /// Connected, and then these events in each direction.
@@ -354,13 +364,21 @@ fn relaying(
     session
 }
 
+/// Connected, and to be ended then.
+fn of_age(ends_at: Moment) -> Session {
+    let mut session = placed(Session::open(true, ends_at, NOW, &RULES).0, Next::Go(FIRST));
+    let actions = session.on(Event::Connected, NOW, &RULES);
+    assert_eq!(actions[0], Action::ArmTimer(ends_at));
+    session
+}
+
 /// The timer that asks again when a cancel stays without an answer.
 fn again(now: Moment) -> Action {
     Action::ArmTimer(now + CANCEL_AGAIN_AFTER)
 }
 
 fn cut(mut session: Session) -> Session {
-    session.on(Event::Cut, NOW, &RULES);
+    session.on(Event::Cut(EndReason::Cut), NOW, &RULES);
     session
 }
 

@@ -191,7 +191,7 @@ pub enum Action {
     TurnAway,
     /// Throw away what the client has sent, now: [`Event::Discarded`].
     Discard,
-    /// Connect there; the socket of a failed attempt, if there is one, is closed first.
+    /// Connect there.
     Connect(Candidate),
     /// Give up the connect in flight.
     CancelConnect,

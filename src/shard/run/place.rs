@@ -56,6 +56,7 @@ impl<D: Driver> Shard<D> {
         match newest {
             Some(listening) if listening.here.version != *version => {
                 entry.here = Rc::clone(&listening.here);
+                entry.session.renumber();
                 true
             }
             _ => false,

@@ -8,7 +8,16 @@ use super::*;
 #[test]
 fn every_event_in_every_state() {
     let states = [
+        ("greeting, polled", greeting()),
+        ("greeting, ready", polled(greeting())),
+        ("accepted", accepted()),
+        ("waiting for a backend", placed(accepted(), WAIT_BACKEND)),
+        ("waiting for room", placed(accepted(), WAIT_ROOM)),
         ("connecting", connecting()),
+        ("connecting after waiting", placed(placed(accepted(), WAIT_BACKEND), Next::Go(FIRST))),
+        ("deferred", deferred()),
+        ("turned away, polled", placed(accepted(), NOWHERE)),
+        ("turned away, ready", polled(placed(accepted(), NOWHERE))),
         ("receiving, receiving", relaying([], [])),
         ("sending, receiving", relaying([RECEIVED], [])),
         ("starved, receiving", relaying([relay::Event::NoBuffer], [])),
@@ -19,6 +28,8 @@ fn every_event_in_every_state() {
         ("filling, receiving", relaying(BULK, [])),
         ("draining, receiving", relaying([BULK[0], BULK[1], FILLED], [])),
         ("blocked, receiving", relaying(BLOCKED, [])),
+        ("closing, poll of the client in flight", cut(greeting())),
+        ("closing, turned away, poll of the client in flight", cut(placed(accepted(), NOWHERE))),
         ("closing, connect in flight", cut(connecting())),
         ("closing, receive and receive in flight", cut(relaying([], []))),
         ("closing, send and receive in flight", cut(relaying([RECEIVED], []))),
@@ -44,13 +55,84 @@ fn every_event_in_every_state() {
 }
 
 const TABLE: &str = "\
+greeting, polled
+  timer, early     timer in 4s
+  timer, due       cancel poll c>b, timer in 1s
+  cut              cancel poll c>b, timer in 1s
+  c>b ready        greet
+  c>b poll failed  free CD client-gone with reset
+greeting, ready
+  placed           timer in 3s, connect 2
+  placed, wait     timer in 20s
+  placed nowhere   turn away, timer in 2s, poll source c>b
+  denied           free PD denied with reset
+  greeted, part    poll source c>b
+  greeted          place
+  greeted badly    free PR bad-greeting with reset
+  timer, early     timer in 4s
+  timer, due       free PR bad-greeting with reset
+  cut              free KD cut with reset
+accepted
+  placed           timer in 3s, connect 2
+  placed, wait     timer in 20s
+  placed nowhere   turn away, timer in 2s, poll source c>b
+  denied           free PD denied with reset
+  greeted, part    poll source c>b
+  greeted          place
+  greeted badly    free PR bad-greeting with reset
+  timer, early     timer in 4s
+  timer, due       free PR bad-greeting with reset
+  cut              free KD cut with reset
+waiting for a backend
+  placed           timer in 3s, connect 2
+  placed, wait     timer in 20s
+  placed nowhere   turn away, timer in 2s, poll source c>b
+  denied           free PD denied with reset
+  timer, early     timer in 29s
+  timer, due       turn away, timer in 2s, poll source c>b
+  cut              free KD cut with reset
+waiting for room
+  placed           timer in 3s, connect 2
+  placed, wait     timer in 20s
+  placed nowhere   turn away, timer in 2s, poll source c>b
+  denied           free PD denied with reset
+  timer, early     timer in 19s
+  timer, due       turn away, timer in 2s, poll source c>b
+  cut              free KD cut with reset
 connecting
   connected        timer in 60s, recv c>b, recv b>c
   failed, another  timer in 3s, connect 2
-  failed, nobody   free SC backend-unreachable
+  failed, wait     timer in 20s
+  failed, nobody   turn away, timer in 2s, poll source c>b
+  deferred         timer in 100ms
   timer, early     timer in 2s
   timer, due       cancel connect, timer in 1s
   cut              cancel connect, timer in 1s
+connecting after waiting
+  connected        timer in 60s, recv c>b, recv b>c
+  failed, another  timer in 3s, connect 2
+  failed, wait     timer in 20s
+  failed, nobody   turn away, timer in 2s, poll source c>b
+  deferred         timer in 100ms
+  timer, early     timer in 2s
+  timer, due       cancel connect, timer in 1s
+  cut              cancel connect, timer in 1s
+deferred
+  timer, early     timer in 2s, connect 1
+  timer, due       turn away, timer in 2s, poll source c>b
+  cut              free KD cut with reset
+turned away, polled
+  timer, early     timer in 1s
+  timer, due       cancel poll c>b, timer in 1s
+  cut              cancel poll c>b, timer in 1s
+  c>b ready        discard
+  c>b poll failed  free SC backend-unreachable
+turned away, ready
+  discarded        poll source c>b
+  discarded all    free SC backend-unreachable
+  timer, early     timer in 1s
+  timer, due       free SC backend-unreachable
+  cut              free SC backend-unreachable
 receiving, receiving
   timer, early     timer in 59s
   timer, due       cancel recv c>b, cancel recv b>c, timer in 1s
@@ -147,10 +229,26 @@ blocked, receiving
   b>c end          fin b>c, timer in 10s
   b>c recv failed  cancel poll c>b, timer in 1s
   b>c no buffer    await b>c
+closing, poll of the client in flight
+  timer, early     cancel poll c>b, timer in 1s
+  timer, due       cancel poll c>b, timer in 1s
+  cut              nothing
+  c>b ready        free KD cut with reset
+  c>b poll failed  free KD cut with reset
+  b>c buffer free  nothing
+closing, turned away, poll of the client in flight
+  timer, early     cancel poll c>b, timer in 1s
+  timer, due       cancel poll c>b, timer in 1s
+  cut              nothing
+  c>b ready        free SC backend-unreachable
+  c>b poll failed  free SC backend-unreachable
+  b>c buffer free  nothing
 closing, connect in flight
   connected        free KD cut with reset
   failed, another  free KD cut with reset
+  failed, wait     free KD cut with reset
   failed, nobody   free KD cut with reset
+  deferred         free KD cut with reset
   timer, early     cancel connect, timer in 1s
   timer, due       cancel connect, timer in 1s
   cut              nothing
@@ -218,17 +316,44 @@ closing, finished, send in flight
   b>c send failed  release, free KD cut with reset of the client
 ";
 
+const WAIT_BACKEND: Next = Next::Wait(WaitFor::Backend);
+const WAIT_ROOM: Next = Next::Wait(WaitFor::Room);
+const NOWHERE: Next = Next::Nowhere(EndReason::BackendUnreachable);
+
+/// The poll of the client that is in flight has ended: it has something to say.
+fn polled(mut session: Session) -> Session {
+    on_relay(&mut session, ClientToBackend, relay::Event::Ready);
+    session
+}
+
+fn deferred() -> Session {
+    let mut session = connecting();
+    session.on(Event::ConnectDeferred, NOW, &RULES);
+    session
+}
+
 const FILLED: relay::Event = relay::Event::Filled(PIPE);
 
 /// Every event; timers come once before and once after every deadline.
 fn events() -> Vec<(Event, Moment, String)> {
     let mut events = vec![
         (Event::Connected, NOW, "connected".to_owned()),
-        (Event::ConnectFailed { next: Some(SECOND) }, NOW, "failed, another".to_owned()),
-        (Event::ConnectFailed { next: None }, NOW, "failed, nobody".to_owned()),
+        (Event::ConnectFailed { next: Next::Go(SECOND) }, NOW, "failed, another".to_owned()),
+        (Event::ConnectFailed { next: WAIT_ROOM }, NOW, "failed, wait".to_owned()),
+        (Event::ConnectFailed { next: NOWHERE }, NOW, "failed, nobody".to_owned()),
+        (Event::ConnectDeferred, NOW, "deferred".to_owned()),
+        (Event::Placed(Next::Go(SECOND)), NOW, "placed".to_owned()),
+        (Event::Placed(WAIT_ROOM), NOW, "placed, wait".to_owned()),
+        (Event::Placed(NOWHERE), NOW, "placed nowhere".to_owned()),
+        (Event::Placed(Next::Nowhere(EndReason::Denied)), NOW, "denied".to_owned()),
+        (Event::Greeted(Greeting::Part), NOW, "greeted, part".to_owned()),
+        (Event::Greeted(Greeting::Whole), NOW, "greeted".to_owned()),
+        (Event::Greeted(Greeting::Bad), NOW, "greeted badly".to_owned()),
+        (Event::Discarded { more: true }, NOW, "discarded".to_owned()),
+        (Event::Discarded { more: false }, NOW, "discarded all".to_owned()),
         (Event::TimerFired, NOW + Duration::from_secs(1), "timer, early".to_owned()),
         (Event::TimerFired, NOW + Duration::from_secs(3600), "timer, due".to_owned()),
-        (Event::Cut, NOW, "cut".to_owned()),
+        (Event::Cut(EndReason::Cut), NOW, "cut".to_owned()),
     ];
     for direction in Direction::BOTH {
         for (event, name) in [
@@ -275,6 +400,10 @@ fn answer(session: &Session, event: Event, at: Moment) -> String {
 
 fn word(action: &Action, now: Moment) -> String {
     match *action {
+        Action::Place => "place".to_owned(),
+        Action::Greet => "greet".to_owned(),
+        Action::TurnAway => "turn away".to_owned(),
+        Action::Discard => "discard".to_owned(),
         Action::Connect(candidate) => format!("connect {}", candidate.backend.0),
         Action::CancelConnect => "cancel connect".to_owned(),
         Action::Recv { direction, .. } => format!("recv {}", arrow(direction)),
