@@ -18,11 +18,7 @@ impl<D: Driver> Shard<D> {
     /// Starts a connect; the failure, if that is not even possible.
     pub(super) fn connect(&mut self, owner: Owner, candidate: Candidate) -> Option<Event> {
         self.wait_no_more(owner);
-        let entry = self.sessions.find(owner).expect(ALIVE);
-        self.deferred -= usize::from(std::mem::take(&mut entry.deferred));
-        if let Some(failed_attempt) = entry.backend.take() {
-            self.driver.close(failed_attempt, false);
-        }
+        self.defer_no_more(owner);
         let entry = self.sessions.find(owner).expect(ALIVE);
         let here = Rc::clone(&entry.here);
         let address = match here.pool.destination {
@@ -104,6 +100,10 @@ impl<D: Driver> Shard<D> {
             return Some(Event::ConnectFailed { next: Next::Nowhere(EndReason::Cut) });
         };
         let here = Rc::clone(&entry.here);
+        // Whoever waits now needs no descriptor meanwhile.
+        if let Some(failed_attempt) = entry.backend.take() {
+            self.driver.close(failed_attempt, false);
+        }
         self.counters().connect_failed.add(1);
         let backend = here.pool.backend(failed.backend);
         backend.note_failed();
@@ -139,6 +139,12 @@ impl<D: Driver> Shard<D> {
         if let Some(backend) = entry.charged.take() {
             entry.here.pool.discharge(backend);
         }
+    }
+
+    /// The session does not wait for a descriptor any more, whatever it does instead.
+    pub(super) fn defer_no_more(&mut self, owner: Owner) {
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        self.deferred -= usize::from(std::mem::take(&mut entry.deferred));
     }
 
     pub(super) fn cancel_connect(&mut self, owner: Owner) {

@@ -20,6 +20,7 @@ impl<D: Driver> Shard<D> {
         reset_backend: bool,
     ) {
         self.wait_no_more(owner);
+        self.defer_no_more(owner);
         self.discharge(owner);
         let entry = self.sessions.remove(owner).expect(ALIVE);
         entry.here.listener.gate.leave(&self.shared.bells);
@@ -27,7 +28,6 @@ impl<D: Driver> Shard<D> {
             ticket.leave();
         }
         self.timers.disarm(owner.slot);
-        self.deferred -= usize::from(entry.deferred);
         self.count_sessions();
         self.counters().count_end(reason);
         debug!(slot = owner.slot, reason = reason.label(), "session ended");

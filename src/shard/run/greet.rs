@@ -61,6 +61,8 @@ impl<D: Driver> Shard<D> {
     /// Tells a client that there is nobody, in the words of the pool.
     pub(super) fn turn_away(&mut self, owner: Owner) {
         self.wait_no_more(owner);
+        self.defer_no_more(owner);
+        self.discharge(owner);
         let Entry { client, here, .. } = self.sessions.find(owner).expect(ALIVE);
         if !here.pool.farewell.is_empty() {
             // Nothing was sent to it before, so there is room for a sentence; and if it is gone, it
