@@ -12,7 +12,7 @@ use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Command, Serve};
 use crate::config::{Config, Problems};
 use crate::control::manager::Manager;
-use crate::control::runtime::Control;
+use crate::control::runtime::{Control, Kind};
 use crate::engine::{Engine, EngineError};
 use crate::logging::Logging;
 use crate::report;
@@ -91,15 +91,15 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let config = Config::load(serve)?;
     let logging = Logging::start(config.process.log_level);
     let balancer = Balancer::start(&config)?;
-    print_settings(&config, &balancer)?;
+    // Before anybody is told that clients can come: from here on signals are heard.
+    let control = start_control(signals, &balancer, serve, &config)?;
+    print_settings(&config, &balancer, control.kind())?;
     config.warnings.iter().for_each(|problem| warn!("{problem}"));
     let shared = balancer.shared().clone();
     if let Some(interval) = config.process.report_interval {
         let engine = balancer.engine().to_string();
         report::regularly(interval, engine, config.process.cpus.clone(), shared.clone())?;
     }
-    let control = start_control(signals, &balancer, serve, &config)?;
-    info!("control thread on {}", control.kind());
     let drivers = balancer.join().map_err(ProgramError::Shard)?;
     report::at_the_end(&config, &shared, &drivers, &logging);
     Ok(())
@@ -109,7 +109,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
 fn check(serve: &Serve) -> Result<(), ProgramError> {
     let config = Config::load(serve)?;
     let engine = Engine::choose(config.process.engine)?;
-    let effective = Effective::as_configured(&config, engine.to_string());
+    let effective = Effective::as_configured(&config, &engine);
     let mut out = io::stdout().lock();
     settings::print(&mut out, &config, &effective)?;
     for problem in &config.warnings {
@@ -120,9 +120,10 @@ fn check(serve: &Serve) -> Result<(), ProgramError> {
 }
 
 /// Every effective setting, and last the line that says where clients connect.
-fn print_settings(config: &Config, balancer: &Balancer) -> io::Result<()> {
+fn print_settings(config: &Config, balancer: &Balancer, control: &Kind) -> io::Result<()> {
     let listeners = balancer.listeners();
-    let effective = Effective { engine: balancer.engine().to_string(), listeners };
+    let (engine, control) = (balancer.engine().to_string(), control.to_string());
+    let effective = Effective { engine, control, listeners };
     let mut out = io::stdout().lock();
     settings::print(&mut out, config, &effective)?;
     for (address, _) in &effective.listeners {

@@ -12,12 +12,15 @@ use crate::config::plan::{
 };
 use crate::config::{BUFFER_BYTES, Config, ProcessConfig};
 use crate::core::relay::Splice;
+use crate::engine::Engine;
 
 /// What only the running balancer knows, or would.
 #[derive(Clone, Debug)]
 pub struct Effective {
     /// What moves the bytes.
     pub engine: String,
+    /// What the control thread runs on.
+    pub control: String,
     /// Where each listener is and what the kernel made of its options, in the order of the
     /// configuration.
     pub listeners: Vec<(Address, ListenOptions)>,
@@ -26,9 +29,14 @@ pub struct Effective {
 impl Effective {
     /// What was asked for, where nothing runs.
     #[must_use]
-    pub fn as_configured(config: &Config, engine: String) -> Self {
+    pub fn as_configured(config: &Config, engine: &Engine) -> Self {
         let listeners = config.listeners.iter().map(|one| (one.address.clone(), one.options));
-        Self { engine, listeners: listeners.collect() }
+        let control = match engine {
+            Engine::Uring(_) => "tokio-uring",
+            Engine::Epoll | Engine::EpollInstead(_) => "tokio",
+        };
+        let (engine, control) = (engine.to_string(), control.to_owned());
+        Self { engine, control, listeners: listeners.collect() }
     }
 }
 
@@ -52,7 +60,7 @@ pub fn print(out: &mut impl Write, config: &Config, effective: &Effective) -> io
         lines.pool(pool, config.process.room_a_shard.max_pipes);
         lines.indent = "  ";
     }
-    lines.process(&config.process, &effective.engine);
+    lines.process(&config.process, effective);
     out.write_all(lines.text.as_bytes())
 }
 
@@ -154,13 +162,14 @@ impl Lines {
         self.add("splice", describe_splice(pool.splice, max_pipes));
     }
 
-    fn process(&mut self, process: &ProcessConfig, engine: &str) {
+    fn process(&mut self, process: &ProcessConfig, effective: &Effective) {
         let cpus: Vec<String> = process.cpus.iter().map(usize::to_string).collect();
         let shards = cpus.len();
         let quota = process.cpu_quota.map(|quota| format!(" (the cgroup's quota is {quota} CPU)"));
         let quota = quota.unwrap_or_default();
         self.add("shards", format!("{shards}, on CPU {}{quota}", cpus.join(" ")));
-        self.add("engine", engine);
+        self.add("engine", effective.engine.clone());
+        self.add("control", effective.control.clone());
         let (sessions, nofile) = (process.room_a_shard.max_sessions * shards, process.nofile);
         let raised = match nofile {
             _ if nofile.before == nofile.now => String::new(),

@@ -54,19 +54,20 @@ impl Manager {
     /// Goes on until the process ends.
     pub async fn run(mut self, mut signals: UnboundedReceiver<Signal>) {
         self.keep_in_step();
-        let mut stopping = false;
+        let mut stops = 0;
         while let Some(signal) = signals.recv().await {
-            match signal {
-                Signal::SIGHUP => self.reload().await,
-                signal if stopping => {
+            match (signal, stops) {
+                (Signal::SIGHUP, 0) => self.reload().await,
+                (Signal::SIGHUP, _) => warn!("SIGHUP: nothing is read again while stopping"),
+                (_, 0) => self.drain(signal),
+                (_, 1) => {
                     info!("{signal} again: cutting what is open");
                     self.balancer.stop(Stopping::Cut);
                 }
-                signal => {
-                    stopping = true;
-                    self.drain(signal);
-                }
+                // Whatever hangs.
+                _ => std::process::exit(0),
             }
+            stops += u32::from(signal != Signal::SIGHUP);
         }
     }
 
@@ -75,7 +76,7 @@ impl Manager {
             self.balancer.shared().counters.iter().map(|one| one.sessions.value()).sum();
         let drain = self.balancer.shared().drain();
         let drain = humantime::format_duration(drain);
-        info!("{signal}: stopping; {open} open sessions have {drain} to end");
+        info!("{signal}: stopping; {open} open sessions have {drain} to end; once more cuts them");
         self.balancer.stop(Stopping::Drain);
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod puppet;
 pub(crate) mod report;
 pub(crate) mod user;
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -203,7 +204,10 @@ fn with_extra_arguments(command: &mut Command) -> &mut Command {
     // A file says itself how its pools behave, and options for that are refused beside it.
     let quiet = if from_file { &[][..] } else { QUIET };
     for (name, value) in extra_arguments().iter().chain(quiet) {
-        if command.get_args().all(|argument| argument != *name) {
+        let said = |argument: &OsStr| {
+            argument == *name || (argument == "-c" && *name == "--health-check-interval")
+        };
+        if !command.get_args().any(said) {
             command.args([name, value]);
         }
     }

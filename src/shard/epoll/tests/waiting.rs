@@ -53,10 +53,10 @@ fn a_connection_that_is_handed_over_belongs_to_the_other_driver_alone() {
     first.driver.cancel(Token { op: Op::Recv, owner: owner(1) });
     first.answer();
     write(&mut there, b"hello");
-    first.driver.hand_over(socket, 1).expect("an empty mailbox");
+    first.driver.hand_over(socket, 7, 1).expect("an empty mailbox");
     let completion = second.answer();
     assert_eq!(completion.token, HANDED_OVER);
-    let Outcome::HandedOver(socket) = completion.outcome else { panic!("{completion:?}") };
+    let Outcome::HandedOver(socket, 7) = completion.outcome else { panic!("{completion:?}") };
     first.assert_silent();
     second.driver.recv(&socket, true, owner(1));
     let held = received(second.answer(), owner(1));
@@ -71,7 +71,7 @@ fn a_connection_comes_back_from_a_mailbox_that_is_full() {
     let back = loop {
         let (socket, there) = first.pair();
         kept.push(there);
-        if let Err(socket) = first.driver.hand_over(socket, 1) {
+        if let Err(socket) = first.driver.hand_over(socket, 7, 1) {
             break socket;
         }
     };
