@@ -35,7 +35,17 @@ pub struct Crowd {
     waiting: CachePadded<AtomicU32>,
     /// A bit for each shard; shards beyond the last bit share it.
     shards: AtomicU64,
-    changes: CachePadded<AtomicU32>,
+    backends: CachePadded<AtomicU32>,
+    rooms: CachePadded<AtomicU32>,
+}
+
+/// How often something has happened that sessions wait for; it wraps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// A backend may be back.
+    pub backends: u32,
+    /// A place has become free.
+    pub rooms: u32,
 }
 
 impl Crowd {
@@ -66,11 +76,20 @@ impl Crowd {
         self.len() == 0
     }
 
-    /// Something that they wait for has happened.
+    /// A backend may be back.
     pub fn stir(&self, bells: &Bells) {
+        self.change(&self.backends, bells);
+    }
+
+    /// A place has become free.
+    pub fn make_room(&self, bells: &Bells) {
+        self.change(&self.rooms, bells);
+    }
+
+    fn change(&self, count: &AtomicU32, bells: &Bells) {
         // A session that joins and then finds nobody, while this is changed, must find the change or
         // be found here: both sides write first and look then.
-        self.changes.fetch_add(1, Ordering::SeqCst);
+        count.fetch_add(1, Ordering::SeqCst);
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -86,10 +105,13 @@ impl Crowd {
         self.shards.fetch_or(bit(shard), Ordering::AcqRel);
     }
 
-    /// How often something has happened; it wraps.
+    /// How often something has happened.
     #[must_use]
-    pub fn changes(&self) -> u32 {
-        self.changes.load(Ordering::SeqCst)
+    pub fn changes(&self) -> Changes {
+        Changes {
+            backends: self.backends.load(Ordering::SeqCst),
+            rooms: self.rooms.load(Ordering::SeqCst),
+        }
     }
 }
 

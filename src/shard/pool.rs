@@ -94,9 +94,14 @@ impl PoolState {
         }
     }
 
-    /// Something happened that clients may wait for.
+    /// A backend may be back for which clients wait.
     pub fn stir(&self) {
         self.crowd.stir(&self.bells);
+    }
+
+    /// A place has become free for which clients wait.
+    fn make_room(&self) {
+        self.crowd.make_room(&self.bells);
     }
 }
 
@@ -176,7 +181,7 @@ impl Pool {
     pub fn discharge(&self, id: BackendId) {
         self.backend(id).discharge();
         if !self.state.crowd.is_empty() {
-            self.state.stir();
+            self.state.make_room();
         }
     }
 

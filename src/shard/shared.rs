@@ -166,7 +166,7 @@ impl Gate {
     pub fn leave(&self, bells: &Bells) {
         self.sessions.fetch_sub(1, Ordering::AcqRel);
         if !self.crowd.is_empty() {
-            self.crowd.stir(bells);
+            self.crowd.make_room(bells);
         }
     }
 

@@ -23,25 +23,26 @@ impl<D: Driver> Shard<D> {
         }
         let entry = self.sessions.find(owner).expect(ALIVE);
         let pool = std::sync::Arc::clone(&entry.here.pool.state);
+        // What changes from now on, while it looks, is looked at again.
+        let seen = pool.crowd.changes();
         let next = match self.must_queue(&pool) {
             true => Next::Wait(WaitFor::Room),
             false => self.seek(owner, &Tried::NOBODY),
         };
-        self.wait_if_told(owner, next)
+        match next {
+            Next::Wait(what) => self.wait_for(owner, what, seen, false),
+            next => next,
+        }
     }
 
     /// The next look, after a failed connect.
     pub(super) fn place_again(&mut self, owner: Owner, tried: &Tried) -> Next {
-        let next = match self.go_by_new_rules(owner) {
-            true => self.seek(owner, &Tried::NOBODY),
-            false => self.seek(owner, tried),
-        };
-        self.wait_if_told(owner, next)
-    }
-
-    fn wait_if_told(&mut self, owner: Owner, next: Next) -> Next {
-        match next {
-            Next::Wait(what) => self.wait_for(owner, what),
+        let another = self.go_by_new_rules(owner);
+        let tried = if another { &Tried::NOBODY } else { tried };
+        let entry = self.sessions.find(owner).expect(ALIVE);
+        let seen = entry.here.pool.state.crowd.changes();
+        match self.seek(owner, tried) {
+            Next::Wait(what) => self.wait_for(owner, what, seen, true),
             next => next,
         }
     }

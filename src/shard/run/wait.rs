@@ -10,6 +10,7 @@ use uring::Owner;
 use crate::core::balance::Tried;
 use crate::core::moment::Moment;
 use crate::core::session::{EndReason, Event, Next, WaitFor};
+use crate::shard::bells::Changes;
 use crate::shard::driver::Driver;
 use crate::shard::pool::PoolState;
 
@@ -21,17 +22,27 @@ pub(super) struct Room {
     pool: Arc<PoolState>,
     /// Who has left is still in here.
     queue: VecDeque<Owner>,
-    /// How many in the queue have not left.
+    /// Those whose connects have just failed, and until when a free place is nothing for them: it may
+    /// be their own, at the backend that refused them.
+    resting: VecDeque<(Moment, Owner)>,
+    /// How many of both have not left.
     waiting: usize,
-    /// The pool's count of changes when this was last looked at.
-    seen: u32,
+    /// The pool's changes when this was last looked at.
+    seen: Changes,
     /// When to look although nothing has changed.
     look_at: Moment,
 }
 
 impl<D: Driver> Shard<D> {
-    /// A session that is to wait: it goes to the end of the queue, if it may.
-    pub(super) fn wait_for(&mut self, owner: Owner, what: WaitFor) -> Next {
+    /// A session that is to wait: it goes to the end of the queue, if it may; first it rests, if its
+    /// connects have failed. `seen` are the pool's changes before it looked.
+    pub(super) fn wait_for(
+        &mut self,
+        owner: Owner,
+        what: WaitFor,
+        seen: Changes,
+        failed: bool,
+    ) -> Next {
         let entry = self.sessions.find(owner).expect(ALIVE);
         if entry.waits {
             return Next::Wait(what);
@@ -49,10 +60,13 @@ impl<D: Driver> Shard<D> {
         let now = self.now;
         let room = self.room(&state);
         if room.waiting == 0 {
-            (room.seen, room.look_at) = (state.crowd.changes().wrapping_sub(1), now + LOOK_AGAIN);
+            (room.seen, room.look_at) = (seen, now + LOOK_AGAIN);
         }
         room.waiting += 1;
-        room.queue.push_back(owner);
+        match failed {
+            true => room.resting.push_back((now + LOOK_AGAIN, owner)),
+            false => room.queue.push_back(owner),
+        }
         self.counters().waited_for_backend.add(1);
         Next::Wait(what)
     }
@@ -83,14 +97,15 @@ impl<D: Driver> Shard<D> {
     /// now and then, who tries for the others.
     pub(super) fn serve_waiting(&mut self) {
         for place in 0..self.waiting.len() {
-            let Room { pool, waiting, seen, look_at, queue } = &self.waiting[place];
-            let changes = pool.crowd.changes();
-            if *waiting == 0 || (changes == *seen && self.now < *look_at) {
+            let room = &mut self.waiting[place];
+            let changes = room.pool.crowd.changes();
+            if room.waiting == 0 || (changes == room.seen && self.now < room.look_at) {
                 continue;
             }
-            let offers = if changes == *seen { 1 } else { queue.len() };
-            let pool = Arc::clone(pool);
-            self.room(&pool).seen = changes;
+            room.wake_the_rested(changes.backends != room.seen.backends, self.now);
+            let offers = if changes == room.seen { 1 } else { room.queue.len() };
+            room.seen = changes;
+            let pool = Arc::clone(&room.pool);
             self.offer(&pool, offers);
             let now = self.now;
             let index = self.index;
@@ -146,7 +161,7 @@ impl<D: Driver> Shard<D> {
     /// Those who wait go by the new configuration from now on, perhaps for another pool.
     pub(super) fn wait_by_new_rules(&mut self) {
         let rooms: Vec<Room> = self.waiting.drain(..).collect();
-        for owner in rooms.into_iter().flat_map(|room| room.queue) {
+        for owner in rooms.into_iter().flat_map(Room::into_owners) {
             let Some(entry) = self.sessions.find(owner).filter(|entry| entry.waits) else {
                 continue;
             };
@@ -170,16 +185,41 @@ impl<D: Driver> Shard<D> {
         }
     }
 
+    /// How many wait, by the id of the pool's state.
+    #[cfg(test)]
+    pub(super) fn rooms(&self) -> std::collections::BTreeMap<u32, u32> {
+        let count = |waiting| u32::try_from(waiting).expect("few sessions");
+        let rooms = self.waiting.iter().filter(|room| room.waiting > 0);
+        rooms.map(|room| (room.pool.id, count(room.waiting))).collect()
+    }
+
     fn room(&mut self, pool: &Arc<PoolState>) -> &mut Room {
         let place = self.waiting.iter().position(|room| room.pool.id == pool.id);
         let place = place.unwrap_or_else(|| {
-            // It has to be looked at once.
-            let (seen, look_at) = (pool.crowd.changes().wrapping_sub(1), self.now + LOOK_AGAIN);
-            let (pool, queue) = (Arc::clone(pool), VecDeque::new());
-            self.waiting.push(Room { pool, queue, waiting: 0, seen, look_at });
+            self.waiting.push(Room::new(Arc::clone(pool), self.now));
             self.waiting.len() - 1
         });
         &mut self.waiting[place]
+    }
+}
+
+impl Room {
+    /// It has to be looked at at once.
+    fn new(pool: Arc<PoolState>, now: Moment) -> Self {
+        let seen = pool.crowd.changes();
+        let (queue, resting) = (VecDeque::new(), VecDeque::new());
+        Self { pool, queue, resting, waiting: 0, seen, look_at: now }
+    }
+
+    /// Who has rested long enough queues again; when a backend may be back, all do.
+    fn wake_the_rested(&mut self, all: bool, now: Moment) {
+        while let Some((_, owner)) = self.resting.pop_front_if(|rest| all || rest.0 <= now) {
+            self.queue.push_back(owner);
+        }
+    }
+
+    fn into_owners(self) -> impl Iterator<Item = Owner> {
+        self.queue.into_iter().chain(self.resting.into_iter().map(|(_, owner)| owner))
     }
 }
 
