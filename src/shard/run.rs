@@ -29,6 +29,8 @@ use crate::core::session::{Action, Actions, Event, Session};
 use crate::core::timers::Timers;
 use crate::core::{BackendId, Direction, Side};
 
+#[cfg(test)]
+pub(in crate::shard) use audit::Audit;
 use here::{Extra, Here};
 use listen::Listening;
 use telling::PerSecond;
@@ -59,6 +61,8 @@ pub struct Shard<D: Driver> {
     /// Directions that found no buffer, first come, first served.
     starved: VecDeque<Owner>,
     accepting: Accepting,
+    /// Descriptors or memory ran out; accepts go on then, or when a session ends.
+    paused_until: Option<Moment>,
     now: Moment,
     rng: fastrand::Rng,
     routing_lines: PerSecond,
@@ -92,8 +96,6 @@ struct Entry<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
     Yes,
-    /// Descriptors or memory ran out; try again then, or when a session ends.
-    PausedUntil(Moment),
     /// The program ends; what is open then is cut, as often as it takes.
     Stopping {
         how: Stopping,
@@ -139,6 +141,7 @@ impl<D: Driver> Shard<D> {
             deferred: 0,
             starved: VecDeque::new(),
             accepting: Accepting::Yes,
+            paused_until: None,
             now: Moment::default(),
             rng: fastrand::Rng::with_seed(seed),
             routing_lines: PerSecond::new(LINES_PER_SECOND),
@@ -192,9 +195,7 @@ impl<D: Driver> Shard<D> {
         let of_accepting = match self.accepting {
             Accepting::Yes => None,
             Accepting::Stopping { .. } if !self.is_open() => Some(self.now),
-            Accepting::PausedUntil(moment) | Accepting::Stopping { cut_at: moment, .. } => {
-                Some(moment)
-            }
+            Accepting::Stopping { cut_at, .. } => Some(cut_at),
         };
         // Buffers that directions wait for mostly come back with a completion. Should they be free
         // without one, the wait is a short one; but never none, which could spin.
@@ -202,8 +203,8 @@ impl<D: Driver> Shard<D> {
         let of_starved = waiting.then(|| self.now + STARVED_PAUSE);
         let of_listening = self.listening_deadline();
         let of_waiting = self.waiting_deadline();
-        let all = [self.timers.next_due(), of_accepting, of_starved, of_listening, of_waiting];
-        all.into_iter().flatten().min()
+        let of_us = [of_accepting, self.paused_until, of_starved, of_listening, of_waiting];
+        of_us.into_iter().flatten().chain(self.timers.next_due()).min()
     }
 
     fn on_completion(&mut self, completion: Completion<D::Socket>) {

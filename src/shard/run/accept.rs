@@ -13,21 +13,17 @@ use crate::shard::driver::{Driver, Outcome};
 
 use super::here::{Extra, Here};
 use super::listen::{accept_of, accept_owner};
-use super::{ACCEPTS, Accepting, Entry, Shard};
+use super::{ACCEPTS, Entry, Shard};
 
 impl<D: Driver> Shard<D> {
     /// Keeps as many accepts in flight as there is room for sessions, up to a batch for each listener.
     pub(super) fn arm_accepts(&mut self) {
-        match self.accepting {
-            Accepting::PausedUntil(moment) if self.now < moment => return,
-            Accepting::PausedUntil(_) => self.accepting = Accepting::Yes,
-            Accepting::Yes | Accepting::Stopping { .. } => {}
-        }
+        self.paused_until = self.paused_until.filter(|&moment| self.now < moment);
         for index in 0..self.listening.len() {
             self.go_on_closing(index);
             self.let_in(index);
             // An accept would take the descriptor that a waiting session needs to connect with.
-            if self.deferred == 0 {
+            if self.deferred == 0 && self.paused_until.is_none() {
                 self.arm_accepts_of(index);
             }
         }
@@ -99,11 +95,11 @@ impl<D: Driver> Shard<D> {
 
     /// The connection stays in the kernel's queue: accepting again at once would spin.
     pub(super) fn pause_accepting(&mut self, errno: Errno) {
-        if self.accepting != Accepting::Yes {
+        // Another failure within a pause makes it longer.
+        if self.paused_until.replace(self.now + ACCEPT_PAUSE).is_some() {
             return;
         }
         self.counters().accept_paused.add(1);
-        self.accepting = Accepting::PausedUntil(self.now + ACCEPT_PAUSE);
         if self.now >= self.tell_pause_at {
             self.tell_pause_at = self.now + TELL_PAUSE_AGAIN;
             warn!(

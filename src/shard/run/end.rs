@@ -35,10 +35,8 @@ impl<D: Driver> Shard<D> {
         if let Some(backend) = entry.backend {
             self.driver.close(backend, reset_backend);
         }
-        if let Accepting::PausedUntil(_) = self.accepting {
-            // Descriptors are free again.
-            self.accepting = Accepting::Yes;
-        }
+        // Descriptors are free again.
+        self.paused_until = None;
     }
 
     pub(super) fn is_stopping(&self) -> bool {
