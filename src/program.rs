@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, Signal};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Command, Serve};

@@ -96,8 +96,19 @@ fn an_option_of_a_listener_beside_a_file_is_a_wrong_command_line() {
 
 #[test]
 fn check_prints_what_the_start_prints_and_starts_nothing() {
-    let options =
-        ["--host", "127.0.0.1", "--port", "0", "-s", "rr", "--sticky-key", "--engine", "epoll"];
+    let options = [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "-s",
+        "rr",
+        "-c",
+        "5",
+        "--sticky-key",
+        "--engine",
+        "epoll",
+    ];
     let checked = run(&[&["check"], &options[..]].concat());
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
     let started = Balancer::with(&options.join(" "));
