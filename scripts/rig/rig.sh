@@ -31,7 +31,7 @@ misused() {
 install_needs() {
     local need missing=()
     for need in "$@"; do
-        [ -n "$(PATH=$PATH:/usr/sbin:/usr/lib/postgresql/none command -v "${need%%:*}")" ] || missing+=("${need##*:}")
+        PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
     done
     [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 }
