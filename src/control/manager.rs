@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::balancer::Handle;
 use crate::cli::Serve;
-use crate::config::plan::{Address, BackendConfig, Target};
+use crate::config::plan::{Address, BackendConfig, Destination, Target};
 use crate::config::{Config, Draft, LARGEST_FILE, ProcessConfig, ReadError};
 use crate::core::moment::Moment;
 use crate::shard::backend::Backend;
@@ -124,6 +124,10 @@ impl Manager {
         let mut watched = Vec::new();
         let mut names: BTreeMap<String, Vec<Named>> = BTreeMap::new();
         for (config, pool) in self.balancer.world().pools() {
+            // The stand-in of the original destination has no name that means anything.
+            if config.destination == Destination::OriginalDst {
+                continue;
+            }
             for (config_of, member) in config.backends.iter().zip(&pool.members) {
                 if let Some(health) = &config.health {
                     watched.push(watch(pool, &member.backend, config_of, health.clone()));
