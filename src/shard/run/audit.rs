@@ -1,5 +1,6 @@
 //! What the simulation may see of a shard, to say between two turns whether all is well.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::core::timers::Timers;
@@ -7,7 +8,7 @@ use crate::core::timers::Timers;
 use super::{Driver, Entry, Moment, Owner, Shard};
 
 /// A shard between two turns.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::shard) struct Audit {
     pub(in crate::shard) sessions: usize,
     pub(in crate::shard) accepts: usize,
@@ -18,28 +19,64 @@ pub(in crate::shard) struct Audit {
     pub(in crate::shard) pipes: (usize, usize),
     /// A session whose deadline no timer will notice.
     pub(in crate::shard) unguarded: Option<Owner>,
+    /// A session that waits without being counted, or the other way round.
+    pub(in crate::shard) miscounted: Option<Owner>,
+    /// Sessions by the uid of the backend that they are charged to.
+    pub(in crate::shard) charged: BTreeMap<u32, u32>,
+    /// Sessions that wait, by the id of the pool's state.
+    pub(in crate::shard) waiting: BTreeMap<u32, u32>,
+    /// The same as the waiting rooms have it.
+    pub(in crate::shard) rooms: BTreeMap<u32, u32>,
+    /// Sessions and clients outside, by the id of the listener.
+    pub(in crate::shard) gates: BTreeMap<u32, (u32, u32)>,
 }
 
 impl<D: Driver> Shard<D> {
     pub(in crate::shard) fn audit(&mut self) -> Audit {
-        let owners: Vec<Owner> = self.sessions.owners().collect();
-        let unguarded = owners.into_iter().find(|&owner| !self.is_guarded(owner));
-        Audit {
+        let mut audit = Audit {
             sessions: self.sessions.len(),
-            accepts: self.accepts.count_ones() as usize,
-            outside: self.outside.len(),
             timers: self.timers.len(),
             pipes: self.pipes.open_and_idle(),
-            unguarded,
+            rooms: self.rooms(),
+            ..Audit::default()
+        };
+        for listening in self.listening.iter().flatten() {
+            audit.accepts += listening.accepts.count_ones() as usize;
+            audit.outside += listening.outside.len();
+            let outside = &mut audit.gates.entry(listening.here.listener.id).or_default().1;
+            *outside += u32::try_from(listening.outside.len()).expect("few clients");
+        }
+        let owners: Vec<Owner> = self.sessions.owners().collect();
+        owners.into_iter().for_each(|owner| self.audit_session(owner, &mut audit));
+        audit
+    }
+
+    fn audit_session(&mut self, owner: Owner, audit: &mut Audit) {
+        let Entry { session, here, charged, waits, .. } =
+            self.sessions.find(owner).expect("listed just now");
+        audit.gates.entry(here.listener.id).or_default().0 += 1;
+        if let Some(id) = charged {
+            *audit.charged.entry(here.pool.backend(*id).uid).or_default() += 1;
+        }
+        if *waits {
+            *audit.waiting.entry(here.pool.state.id).or_default() += 1;
+        }
+        // Who waits has no backend, and who has none waits.
+        if session.waiting().is_some() != *waits || session.backend() != *charged {
+            audit.miscounted = Some(owner);
+        }
+        let Some(deadline) = session.deadline(&here.rules) else { return };
+        // At the connect deadline the timer has done its duty: the connect was given up.
+        let given_up = session.connecting().is_some() && deadline <= self.now;
+        if !given_up && !fires_by(&self.timers, owner.slot, deadline) {
+            audit.unguarded = Some(owner);
         }
     }
 
-    fn is_guarded(&mut self, owner: Owner) -> bool {
-        let Entry { session, .. } = self.sessions.find(owner).expect("listed just now");
-        let Some(deadline) = session.deadline(&self.shared.rules) else { return true };
-        // At the connect deadline the timer has done its duty: the connect was given up.
-        let given_up = session.connecting().is_some() && deadline <= self.now;
-        given_up || fires_by(&self.timers, owner.slot, deadline)
+    /// Whether nobody is served, or waits for that.
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+            && self.listening.iter().flatten().all(|one| one.outside.is_empty())
     }
 
     pub(in crate::shard) fn driver_mut(&mut self) -> &mut D {

@@ -50,7 +50,8 @@ pub(super) struct SimDriver {
     told: Vec<Token>,
     late_ns_max: u64,
     tick_ns_max: u64,
-    told_to_stop_at: Option<u64>,
+    /// When it was asked to stop, and to stop at once.
+    told_to_stop_at: [Option<u64>; 2],
     /// Since when an accept would fail again for want of descriptors, as far as the shard knows.
     exhausted_since: Option<u64>,
     /// Whether a socket was closed since the last accept, so that there is a descriptor again.
@@ -143,7 +144,7 @@ impl SimDriver {
             told: Vec::new(),
             late_ns_max: plan.late_ns_max,
             tick_ns_max: plan.tick_ns_max,
-            told_to_stop_at: None,
+            told_to_stop_at: [None; 2],
             exhausted_since: None,
             closed_since: false,
             turns: 0,
@@ -161,16 +162,16 @@ impl SimDriver {
 
     /// The shard next door ends, too.
     pub(super) fn close_next_door(&mut self) {
-        for (_, socket) in std::mem::take(&mut self.next_door) {
+        for (_, socket, _) in std::mem::take(&mut self.next_door) {
             self.close(socket, true);
         }
     }
 
-    /// How long it took to stop, of which the longest delay of an operation is no fault of the
-    /// shard's.
-    pub(super) fn stopped_after_ns(&self) -> u64 {
-        let asked_at = self.told_to_stop_at.expect("every run is stopped");
-        (self.world.now - asked_at).saturating_sub(2 * self.late_ns_max)
+    /// How long it took to stop when that was asked for, of which the longest delay of an operation
+    /// is no fault of the shard's.
+    pub(super) fn stopped_after_ns(&self, how: Stopping) -> Option<u64> {
+        let asked_at = self.told_to_stop_at[usize::from(how == Stopping::Cut)]?;
+        Some((self.world.now - asked_at).saturating_sub(2 * self.late_ns_max))
     }
 
     fn start(&mut self, token: Token, what: What) {
@@ -242,6 +243,9 @@ impl SimDriver {
             self.buffers.end_send(held);
         }
         let failed = matches!(outcome, Outcome::Failed(_)) && !ready.cancelled;
+        if let Outcome::Accepted(SimSocket { link }) = outcome {
+            self.ledger.on_accepted(&self.world, *link);
+        }
         match ready.what {
             What::Recv { link, .. } | What::Send { link, .. } => {
                 let starved = matches!(outcome, Outcome::NoBuffer);
@@ -254,7 +258,12 @@ impl SimDriver {
                     self.exhausted_since.get_or_insert(self.world.now);
                 }
             }
-            What::Connect { .. } | What::Poll { .. } => {}
+            What::Connect { link, .. } => {
+                if let Outcome::Failed(_) = outcome {
+                    self.ledger.on_connect_failed(link);
+                }
+            }
+            What::Poll { .. } => {}
         }
         let (kind, value) = kind_and_value(token.op, outcome);
         self.outcomes[kind] += 1;
@@ -266,7 +275,7 @@ impl SimDriver {
     /// The next moment at which something can happen by itself.
     fn next_at(&self) -> Option<u64> {
         let late = self.in_flight.iter().map(|op| op.not_before);
-        let next_door = self.next_door.iter().map(|&(at, _)| at);
+        let next_door = self.next_door.iter().map(|&(at, ..)| at);
         late.chain(next_door).filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
     }
 
@@ -302,6 +311,7 @@ impl Driver for SimDriver {
 
     fn accept_now(&mut self, listener: ListenerNumber) -> Option<SimSocket> {
         let link = self.world.accept(*self.listeners.at(listener))?;
+        self.ledger.on_accepted(&self.world, link);
         Some(SimSocket { link })
     }
 
@@ -322,7 +332,7 @@ impl Driver for SimDriver {
         owner: Owner,
     ) -> Result<SimSocket, Errno> {
         let address = &address.as_socket().expect("every backend here has such an address");
-        self.ledger.on_attempt(owner, address);
+        self.ledger.on_attempt(owner, address, &self.shared);
         if self.strike(Fault::ConnectImpossible) {
             let errnos = [Errno::EMFILE, Errno::ENFILE, Errno::EADDRNOTAVAIL];
             let errno = errnos[self.world.rng.usize(..errnos.len())];
@@ -374,7 +384,9 @@ impl Driver for SimDriver {
 
     fn send_now(&mut self, socket: &mut SimSocket, bytes: &[u8]) -> Result<usize, Errno> {
         self.assert_idle(Op::Send, socket.link);
-        self.perform_send_now(socket.link, bytes)
+        let sent = self.perform_send_now(socket.link, bytes);
+        self.ledger.on_said(socket.link, &bytes[..sent.unwrap_or(0)]);
+        sent
     }
 
     fn make_pipe(&mut self) -> Result<SimPipe, Errno> {
@@ -501,9 +513,11 @@ impl Driver for SimDriver {
         let starving = self.buffers.free() > 0 && self.ledger.is_anybody_starved();
         let short = timeout.is_some_and(|timeout| timeout <= Duration::from_millis(1));
         assert!(!starving || short, "a receive waits for a free buffer");
-        if self.shared.stopping() != Stopping::No && self.told_to_stop_at.is_none() {
+        let stopping = self.shared.stopping();
+        let told = &mut self.told_to_stop_at[usize::from(stopping == Stopping::Cut)];
+        if stopping != Stopping::No && told.is_none() {
             // A wake-up; the shard looks itself what it is about.
-            self.told_to_stop_at = Some(since);
+            *told = Some(since);
             self.watch_for_a_spin(since, 1);
             return Ok(());
         }

@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use uring::{Errno, Op, Owner};
 
+use crate::config::plan::{MaxAge, OnUnavailable};
 use crate::core::Side;
-use crate::core::session::{Deadlines, EndReason};
-use crate::shard::shared::Shared;
+use crate::core::session::EndReason;
+use crate::shard::pool::rules;
+use crate::shard::shared::{Shared, Stopping};
 
-use super::peers::Saw;
+use super::peers::{Peer, Saw};
+use super::plan::Plan;
 use super::tcp::End;
-use super::world::World;
+use super::world::{Link, World};
 
 /// What is known of the sessions of one run.
 #[derive(Debug, Default)]
@@ -22,6 +26,10 @@ pub(super) struct Ledger {
     sessions: Vec<Record>,
     /// By link.
     session_of: BTreeMap<usize, usize>,
+    /// Clients that were accepted, by link.
+    clients: BTreeMap<usize, Client>,
+    /// Times that a session began again with addresses that it had tried.
+    laps: u64,
     /// The shard's counters of ended sessions, as of the last close.
     ended: [u64; EndReason::ALL.len()],
 }
@@ -29,11 +37,39 @@ pub(super) struct Ledger {
 /// Where a session tried to connect to.
 #[derive(Debug, Default)]
 struct Attempts {
+    /// Since it waited the last time.
     addresses: Vec<SocketAddr>,
+    /// Whether it has waited, and so need not have tried everybody in the end.
+    waited: bool,
     /// There was no socket to be had, so it may run out of time before it has tried all.
     held_up: bool,
     /// The last one, if there was a socket to be had.
     link: Option<usize>,
+}
+
+/// What became of a client, whether it got to a backend or not.
+#[derive(Debug)]
+struct Client {
+    came_at: u64,
+    /// What it was told instead of being served.
+    said: Vec<u8>,
+    /// When it was told that this is all.
+    finished_at: Option<u64>,
+    closed: Option<Closed>,
+}
+
+#[derive(Debug)]
+struct Closed {
+    at: u64,
+    /// None for one that never was a session.
+    reason: Option<EndReason>,
+    reset: bool,
+    /// Whether it had finished, and all that it had sent was read.
+    clean: bool,
+    /// Whether it may send nothing more.
+    through: bool,
+    /// Whether the program ends.
+    stops: bool,
 }
 
 /// A session that got as far as relaying.
@@ -57,10 +93,39 @@ struct Record {
 
 impl Ledger {
     /// The shard asks for a connection.
-    pub(super) fn on_attempt(&mut self, owner: Owner, address: &SocketAddr) {
+    pub(super) fn on_attempt(&mut self, owner: Owner, address: &SocketAddr, shared: &Shared) {
         let attempts = self.attempts.entry((owner.slot, owner.generation)).or_default();
-        assert!(!attempts.addresses.contains(address), "{owner:?} tries {address} twice");
+        if attempts.addresses.contains(address) {
+            // Who has waited may begin again.
+            self.laps += 1;
+            let waited = shared.counters[0].waited_for_backend.value();
+            assert!(self.laps <= waited, "{owner:?} tries {address} twice");
+            attempts.addresses.clear();
+            attempts.waited = true;
+        }
         attempts.addresses.push(*address);
+    }
+
+    /// A client has come.
+    pub(super) fn on_accepted(&mut self, world: &World, link: usize) {
+        let client =
+            Client { came_at: world.now, said: Vec::new(), finished_at: None, closed: None };
+        assert!(self.clients.insert(link, client).is_none(), "link {link} is accepted twice");
+    }
+
+    /// The connect of `link` failed: it is no session's any more.
+    pub(super) fn on_connect_failed(&mut self, link: usize) {
+        let is_it = |attempts: &&mut Attempts| attempts.link == Some(link);
+        let attempts = self.attempts.values_mut().find(is_it);
+        attempts.expect("a connect was asked for").link = None;
+    }
+
+    /// The balancer says something by itself: to a client that is turned away.
+    pub(super) fn on_said(&mut self, link: usize, bytes: &[u8]) {
+        assert!(!self.session_of.contains_key(&link), "a word among what is relayed");
+        if let Some(client) = self.clients.get_mut(&link) {
+            client.said.extend(bytes);
+        }
     }
 
     /// There is no socket for what [`Ledger::on_attempt`] announced; a shortage of this host is no
@@ -177,6 +242,11 @@ impl Ledger {
     }
 
     pub(super) fn on_finish_writing(&mut self, world: &World, link: usize) {
+        if !self.session_of.contains_key(&link) {
+            let client = self.clients.get_mut(&link).expect("only clients are turned away");
+            assert!(client.finished_at.replace(world.now).is_none(), "turned away twice");
+            return;
+        }
         let record = &mut self.sessions[self.session_of[&link]];
         record.told_the_end[world.links[link].side as usize] = true;
     }
@@ -184,6 +254,13 @@ impl Ledger {
     pub(super) fn on_close(&mut self, world: &World, shared: &Shared, link: usize, reset: bool) {
         let reason = self.reason_just_counted(shared);
         self.on_ending(world, link);
+        if let Some(client) = self.clients.get_mut(&link) {
+            let conn = &world.links[link].conn;
+            let through = conn.has_finished(End::Peer) || conn.is_closed(End::Peer);
+            let clean = conn.has_finished(End::Peer) && !conn.has_unread(End::Balancer);
+            let stops = shared.stopping() != Stopping::No;
+            client.closed = Some(Closed { at: world.now, reason, reset, clean, through, stops });
+        }
         let Some(&session) = self.session_of.get(&link) else { return };
         let record = &mut self.sessions[session];
         record.reason = record.reason.or(reason);
@@ -213,28 +290,38 @@ impl Ledger {
 
     /// # Panics
     /// When a peer saw what it should not have seen.
-    pub(super) fn check(&self, world: &World, deadlines: &Deadlines, well_behaved: bool) {
+    pub(super) fn check(&self, world: &World, plan: &Plan, shared: &Shared) {
         for (index, link) in world.links.iter().enumerate() {
             assert!(link.conn.is_closed(End::Balancer), "the socket of link {index} was lost");
         }
-        self.check_attempts(world);
+        self.check_attempts(plan);
         for record in &self.sessions {
             let reason = record.reason.expect("every session that relayed was counted");
-            record.check_reason(reason, deadlines, world);
+            let age = self.clients[&record.client].came_at;
+            record.check_reason(reason, plan, age, world);
             record.check_direction(reason, record.client, record.backend, world);
             record.check_direction(reason, record.backend, record.client, world);
             assert!(
-                !well_behaved || reason == EndReason::Finished,
+                !plan.well_behaved || reason == EndReason::Finished,
                 "both peers were well behaved, and the session ended as {reason:?}: {record:?}"
             );
         }
+        for (&link, client) in &self.clients {
+            if !self.session_of.contains_key(&link) {
+                client.check_away(link, world, plan);
+                assert!(!plan.well_behaved, "a client was turned away: {client:?}");
+            }
+        }
+        let waited = shared.counters[0].waited_for_backend.value();
+        assert!(self.laps <= waited, "{} laps, {waited} waits", self.laps);
     }
 
-    /// Nobody is sent away before every address was tried.
-    fn check_attempts(&self, world: &World) {
-        let addresses = world.addresses();
-        let tried_all =
-            |attempts: &&Attempts| attempts.held_up || attempts.addresses.len() == addresses;
+    /// Nobody is sent away before every address was tried, or it has waited.
+    fn check_attempts(&self, plan: &Plan) {
+        let addresses = plan.addresses_for_all();
+        let tried_all = |attempts: &&Attempts| {
+            attempts.held_up || attempts.waited || attempts.addresses.len() >= addresses
+        };
         let tried_all = self.attempts.values().filter(tried_all).count() as u64;
         let unreachable = self.ended[EndReason::BackendUnreachable as usize];
         assert!(
@@ -244,11 +331,68 @@ impl Ledger {
     }
 }
 
+impl Client {
+    /// What a client saw that never got to a backend: a reset, or a text, the end, and nothing else.
+    fn check_away(&self, link: usize, world: &World, plan: &Plan) {
+        let Closed { at, reason, reset, clean, through, stops } =
+            self.closed.as_ref().expect("every client was closed");
+        let (at, waited_ns) = (*at, self.finished_at.unwrap_or(*at) - self.came_at);
+        let (said, Link { peer, conn, .. }) = (&self.said, &world.links[link]);
+        let peer = peer.as_ref().expect("a client is somebody");
+        let turned_away = match reason {
+            // Before it was a session, or in the middle.
+            None
+            | Some(
+                EndReason::Cut | EndReason::ClientGone | EndReason::BadGreeting | EndReason::Denied,
+            ) => None,
+            Some(EndReason::BackendUnreachable | EndReason::QueueFull) => Some(Duration::ZERO),
+            Some(EndReason::QueueTimeout) => Some(plan.pool.queue.timeout),
+            Some(reason) => panic!("{reason:?} without a backend: {self:?}"),
+        };
+        let lingers = plan.pool.on_unavailable != OnUnavailable::Reset;
+        let farewell: &[u8] = match &plan.pool.on_unavailable {
+            OnUnavailable::Reply(text) => text,
+            OnUnavailable::Close | OnUnavailable::Reset => b"",
+        };
+        if let Some(at_least) = turned_away {
+            let at_least = at_least.as_nanos();
+            assert!(u128::from(waited_ns) >= at_least, "{reason:?} is early: {self:?}");
+            assert_eq!(self.finished_at.is_some(), lingers, "{self:?}");
+        }
+        assert_eq!(*reset, turned_away.is_none() || !lingers, "{self:?}");
+        match self.finished_at {
+            Some(finished_at) => {
+                // Nothing can be written to one that has reset the connection.
+                let gone = conn.was_reset(End::Balancer) || peer.left;
+                assert!(said == farewell || gone, "another text: {said:?}, {self:?}");
+                let lingered = at - finished_at >= LINGER_NS;
+                let noticed = *through || conn.was_reset(End::Balancer);
+                assert!(*stops || lingered || noticed, "closed too early: {self:?}");
+            }
+            None => assert!(said.is_empty(), "{said:?} was said before a reset: {self:?}"),
+        }
+        if *clean && !*reset && !peer.left {
+            assert_eq!(peer.saw, Some(Saw::Finish), "a reset instead of a FIN: {self:?}");
+        }
+        if peer.saw == Some(Saw::Finish) {
+            assert!(self.finished_at.is_some(), "a FIN that nobody sent: {self:?}");
+            assert_eq!(
+                (peer.got(), peer.unread_greeting()),
+                (0, 0),
+                "a FIN before the last byte: {self:?}"
+            );
+        }
+        assert!(peer.left || peer.saw.is_some(), "the client was not told of the end: {self:?}");
+    }
+}
+
 impl Record {
-    fn check_reason(&self, reason: EndReason, deadlines: &Deadlines, world: &World) {
+    fn check_reason(&self, reason: EndReason, plan: &Plan, came_at: u64, world: &World) {
+        let deadlines = rules(&plan.pool).deadlines;
         let resets = self.closed_with_reset.map(|reset| reset.expect("both sockets were closed"));
-        let quiet_ns = self.ending_at.expect("it ended") - self.last_told_at;
-        let quiet_at_least = |deadline: std::time::Duration| {
+        let ending_at = self.ending_at.expect("it ended");
+        let quiet_ns = ending_at - self.last_told_at;
+        let quiet_at_least = |deadline: Duration| {
             assert!(u128::from(quiet_ns) >= deadline.as_nanos(), "{reason:?} is early: {self:?}");
         };
         let finished =
@@ -265,11 +409,25 @@ impl Record {
                 quiet_at_least(deadlines.idle);
                 self.has_lost_bytes(world)
             }
-            EndReason::BackendUnreachable => panic!("the backend was reached: {self:?}"),
+            EndReason::MaxAge => {
+                let MaxAge { age, jitter } = plan.pool.max_age.expect("sessions age");
+                let over_ns =
+                    u128::from(ending_at - came_at).checked_sub((age - jitter).as_nanos());
+                let over_ns = over_ns.unwrap_or_else(|| panic!("{reason:?} is early: {self:?}"));
+                let paused = u128::from(quiet_ns) >= PAUSE.as_nanos();
+                assert!(paused || over_ns >= PAUSE_WITHIN.as_nanos(), "no pause: {self:?}");
+                self.has_lost_bytes(world) || self.told_the_end.contains(&true) || !paused
+            }
+            EndReason::BackendDown => true,
+            EndReason::BackendUnreachable
+            | EndReason::QueueTimeout
+            | EndReason::QueueFull
+            | EndReason::BadGreeting
+            | EndReason::Denied => panic!("{reason:?}, and it had a backend: {self:?}"),
         };
         // Who has been told the end must still be able to read what came before it.
         let expected_resets = self.told_the_end.map(|told| expected_resets && !told);
-        if reason == EndReason::IdleTimeout {
+        if matches!(reason, EndReason::IdleTimeout | EndReason::MaxAge) {
             // More resets than expected do no harm: a send may be taken after it was given up.
             assert!(resets >= expected_resets, "bytes were lost without a reset: {self:?}");
         } else {
@@ -289,7 +447,7 @@ impl Record {
     fn has_lost_bytes(&self, world: &World) -> bool {
         let lost = |from: usize, to: usize| {
             let taken = world.links[from].conn.written_by(End::Peer).read;
-            world.links[to].conn.written_by(End::Balancer).written != taken
+            passed_on(&world.links[to]) != taken
         };
         lost(self.client, self.backend)
             || lost(self.backend, self.client)
@@ -301,8 +459,8 @@ impl Record {
         let source = &world.links[from].conn;
         let sent = source.written_by(End::Peer);
         let destination = &world.links[to].conn;
-        let passed_on = destination.written_by(End::Balancer);
-        assert!(passed_on.written <= sent.read, "bytes out of nowhere: {self:?}");
+        let passed_on = passed_on(&world.links[to]);
+        assert!(passed_on <= sent.read, "bytes out of nowhere: {self:?}");
         let Some(peer) = &world.links[to].peer else { panic!("nobody is at link {to}: {self:?}") };
         let told = peer.left || peer.saw.is_some();
         assert!(told, "the peer of link {to} was not told of the end: {self:?}");
@@ -312,7 +470,7 @@ impl Record {
         }
         if reason == EndReason::Finished {
             assert!(source.has_finished(End::Peer), "finished without a FIN: {self:?}");
-            assert_eq!(passed_on.written, sent.written, "finished too early: {self:?}");
+            assert_eq!(passed_on, sent.written, "finished too early: {self:?}");
             let clean = peer.left || peer.saw == Some(Saw::Finish) || peer.write_failed;
             assert!(clean, "a reset instead of a FIN for link {to}: {self:?}");
         }
@@ -324,8 +482,22 @@ impl Record {
         }
     }
 
-    /// An idle session may be closed cleanly although neither side has finished.
+    /// An idle or old session may be closed cleanly although neither side has finished.
     fn is_end_without_fin(&self, reason: EndReason) -> bool {
-        reason == EndReason::IdleTimeout && self.closed_with_reset == [Some(false); 2]
+        matches!(reason, EndReason::IdleTimeout | EndReason::MaxAge)
+            && self.closed_with_reset == [Some(false); 2]
     }
 }
+
+/// Bytes of the other peer's that were sent over `link`.
+fn passed_on(link: &Link) -> u64 {
+    let own = link.peer.as_ref().map_or(0, Peer::unread_greeting);
+    link.conn.written_by(End::Balancer).written - own
+}
+
+/// How long a client that was turned away may go on before it is closed.
+const LINGER_NS: u64 = 2_000_000_000;
+
+/// An old session is ended in a pause, or a little later.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_WITHIN: Duration = Duration::from_secs(10);

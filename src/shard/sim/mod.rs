@@ -35,15 +35,15 @@ mod tests;
 mod totals;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::core::BackendId;
-use crate::core::balance::Pool;
-use crate::shard::driver::Driver as _;
-use crate::shard::shared::Shared;
+use crate::shard::run::Audit;
+use crate::shard::shared::{Shared, Stopping};
 use crate::shard::{Shard, Turn};
 
-use driver::{NEXT_DOOR_MAX, SimDriver, SimListener};
+use driver::{NEXT_DOOR_MAX, SimDriver};
 use plan::{Plan, Stop};
 use totals::Totals;
 
@@ -59,52 +59,88 @@ fn run(seed: u64, verbose: bool) -> Totals {
     }
     let shared = Arc::new(plan.shared());
     let shard_seed = rng.u64(..);
-    let mut driver = SimDriver::new(&plan, Arc::clone(&shared), rng, verbose);
-    driver.listen(SimListener).expect("a number");
+    let driver = SimDriver::new(&plan, Arc::clone(&shared), rng, verbose);
     let mut shard = Shard::new(driver, Arc::clone(&shared), 0, plan.room(), shard_seed);
     while shard.turn().expect("the simulated driver does not fail") == Turn::Again {
-        check_between_turns(&mut shard, &shared, &plan);
-        if is_time_to_stop(&mut shard, plan.stop) {
-            shared.stop();
-        }
+        check_between_turns(&shard.audit(), &shared, &plan);
+        ask_to_stop(&mut shard, &shared, &plan);
     }
     check_at_the_end(&mut shard, &shared, &plan);
     Totals::of(shard.driver(), &shared)
 }
 
-fn is_time_to_stop(shard: &mut Shard<SimDriver>, stop: Stop) -> bool {
-    let sessions = shard.audit().sessions;
-    let world = &shard.driver().world;
-    let all_done = world.clients_are_through() && world.nobody_waits();
-    match stop {
-        Stop::AfterTheLastSession => all_done && sessions == 0,
-        Stop::AfterTheLastClient => all_done,
-        Stop::At(moment) => world.now >= moment || (all_done && sessions == 0),
+fn ask_to_stop(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) {
+    match shared.stopping() {
+        Stopping::No if is_time_to_stop(shard, plan.stop) => shared.stop(Stopping::Drain),
+        Stopping::Drain => {
+            let asked_for_ns = shard.driver().stopped_after_ns(Stopping::Drain);
+            if plan.cut_after_ns.is_some_and(|after_ns| asked_for_ns >= Some(after_ns)) {
+                shared.stop(Stopping::Cut);
+            }
+        }
+        Stopping::No | Stopping::Cut => {}
     }
 }
 
-fn check_between_turns(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) {
-    let audit = shard.audit();
-    let charged: u32 = (0..shared.backends()).map(|id| shared.connections(BackendId(id))).sum();
-    assert_eq!(charged as usize, audit.sessions, "connections counted, and sessions");
+fn is_time_to_stop(shard: &Shard<SimDriver>, stop: Stop) -> bool {
+    let world = &shard.driver().world;
+    let all_done = world.clients_are_through() && world.nobody_waits();
+    match stop {
+        Stop::AfterTheLastSession => all_done && shard.is_empty(),
+        Stop::AfterTheLastClient => all_done,
+        Stop::At(moment) => world.now >= moment || (all_done && shard.is_empty()),
+    }
+}
+
+fn check_between_turns(audit: &Audit, shared: &Shared, plan: &Plan) {
+    check_counts(audit, shared);
     assert!(audit.sessions <= plan.max_sessions, "{audit:?}, {} allowed", plan.max_sessions);
     // What comes back from next door was sent when there was room, and accepts are in flight by then.
+    // A listener that is closed lets in all who are in its queue.
     let promised = audit.sessions + audit.accepts + audit.outside;
     let most = plan.max_sessions + NEXT_DOOR_MAX;
-    assert!(promised <= most, "{audit:?}, {} allowed", plan.max_sessions);
+    let stops = shared.stopping() != Stopping::No;
+    assert!(promised <= most || stops, "{audit:?}, {} allowed", plan.max_sessions);
     assert_eq!(audit.unguarded, None, "a session that no timer will end");
+    assert_eq!(audit.miscounted, None, "a session that is counted as what it is not");
+    assert_eq!(audit.waiting, audit.rooms, "sessions that wait, and the waiting rooms");
+}
+
+/// What all shards count, and what this one has.
+fn check_counts(audit: &Audit, shared: &Shared) {
+    let snapshot = shared.snapshot();
+    let count = |counts: &BTreeMap<u32, u32>, id| counts.get(&id).copied().unwrap_or(0);
+    for pool in &snapshot.pools {
+        for member in &pool.members {
+            let (active, most) = (member.backend.active(), member.most);
+            assert_eq!(active, count(&audit.charged, member.backend.uid), "connections, sessions");
+            assert!(
+                active <= most,
+                "{active} connections to {}, {most} allowed",
+                member.backend.name
+            );
+        }
+        assert_eq!(pool.state.crowd.len(), count(&audit.waiting, pool.state.id), "the crowd");
+    }
+    for listener in &snapshot.listeners {
+        let (inside, outside) = audit.gates.get(&listener.id).copied().unwrap_or_default();
+        assert_eq!(listener.gate.sessions(), inside, "the gate, and sessions");
+        assert_eq!(listener.gate.crowd.len(), outside, "the gate, and clients outside");
+        let most = listener.max_sessions.unwrap_or(u32::MAX);
+        assert!(inside <= most, "{inside} sessions of a listener, {most} allowed");
+    }
 }
 
 fn check_at_the_end(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) {
     let audit = shard.audit();
+    check_counts(&audit, shared);
     assert_eq!((audit.sessions, audit.accepts, audit.timers), (0, 0, 0), "left over");
     assert_eq!(audit.outside, 0, "left outside");
     assert!(shard.driver().is_idle(), "operations are left in flight");
     assert!(shard.driver().buffers.are_all_back(), "buffers were lost");
     let (open, idle) = audit.pipes;
     assert_eq!(open, idle, "pipes were lost");
-    let stopped_after_ns = shard.driver().stopped_after_ns();
-    assert!(stopped_after_ns < STOP_NS_MAX, "it took {stopped_after_ns} ns to stop");
+    check_stop(shard.driver(), plan);
     let counters = &shared.counters[0];
     assert_eq!(counters.unexpected_event.value(), 0, "unexpected_event");
     // Nothing is freed while something of it is in flight.
@@ -115,8 +151,17 @@ fn check_at_the_end(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) 
     let driver = shard.driver_mut();
     driver.close_next_door();
     driver.world.run_out();
-    driver.ledger.check(&driver.world, &plan.rules.deadlines, plan.well_behaved);
+    driver.ledger.check(&driver.world, plan, shared);
 }
 
-/// Open sessions are cut after a second; the rest is for completions that are held back.
-const STOP_NS_MAX: u64 = 3_000_000_000;
+fn check_stop(driver: &SimDriver, plan: &Plan) {
+    let after = |how| driver.stopped_after_ns(how).map(Duration::from_nanos);
+    let drained_after = after(Stopping::Drain).expect("every run is stopped");
+    assert!(drained_after < plan.drain + STOP, "it took {drained_after:?} to stop");
+    let cut_after = after(Stopping::Cut).unwrap_or_default();
+    assert!(cut_after < STOP, "it took {cut_after:?} to stop at once");
+}
+
+/// Cutting takes a moment, and again a second later where a cancel was lost; the rest is for
+/// completions that are held back.
+const STOP: Duration = Duration::from_secs(3);

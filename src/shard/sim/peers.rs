@@ -98,6 +98,11 @@ impl Peer {
         self.gone
     }
 
+    /// Bytes of the balancer's own that were sent and not read.
+    pub(super) fn unread_greeting(&self) -> u64 {
+        self.greeting.len() as u64
+    }
+
     /// Bytes that it has read, all of them checked.
     pub(super) fn got(&self) -> u64 {
         self.got

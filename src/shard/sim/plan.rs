@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) max_sessions_listener: Option<u32>,
     /// How long sessions may go on when the program is asked to end.
     pub(super) drain: Duration,
+    /// When it is asked to end at once, that long after it was asked to end.
+    pub(super) cut_after_ns: Option<u64>,
     pub(super) max_pipes: u16,
     pub(super) pipe_capacity: usize,
     /// The other shard has fewer sessions than this.
@@ -95,7 +97,8 @@ impl Plan {
             max_sessions: if rng.u8(..3) == 0 { rng.usize(1..=5) } else { rng.usize(6..=100) },
             pool: pool(well_behaved, &backends, rng),
             max_sessions_listener: (rng.u8(..4) == 0).then(|| rng.u32(1..=20)),
-            drain: Duration::from_millis(rng.u64(..2000)),
+            drain: Duration::from_millis(1 << rng.u32(..14)),
+            cut_after_ns: (rng.u8(..3) == 0).then(|| rng.u64(..1 << 32)),
             max_pipes: *pick(rng, &[0, 1, 2, 3, 16]),
             pipe_capacity: rng.usize(1..=512),
             next_door_sessions: *pick(rng, &[1, 2, 30]),
@@ -130,6 +133,12 @@ impl Plan {
         };
         shared.publish(Snapshot { listeners: vec![Arc::new(listener)], pools: vec![pool] });
         shared
+    }
+
+    /// How many addresses a new client may be connected to.
+    pub(super) fn addresses_for_all(&self) -> usize {
+        let backends = self.pool.backends.iter().filter(|backend| backend.weight > 0);
+        backends.map(|backend| backend.addresses.len()).sum()
     }
 
     /// What the shard may have.

@@ -160,6 +160,18 @@ impl Conn {
         if len == 0 { Write::Full } else { Write::Taken(len) }
     }
 
+    /// Writes into an empty queue, which in the kernel is never too small for a few words.
+    pub(super) fn write_first(&mut self, end: End, bytes: &[u8]) -> Write {
+        let queue = &mut self.queues[end as usize];
+        let capacity = queue.capacity;
+        if queue.bytes.is_empty() {
+            queue.capacity = capacity.max(bytes.len());
+        }
+        let write = self.write(end, bytes);
+        self.queues[end as usize].capacity = capacity;
+        write
+    }
+
     /// `shutdown(SHUT_WR)`; nothing on a connection that was reset.
     pub(super) fn finish(&mut self, end: End) {
         assert!(!self.is_closed(end), "{end:?} finishes on a closed socket");

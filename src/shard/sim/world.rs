@@ -125,11 +125,6 @@ impl World {
         self.live.push(link);
     }
 
-    /// How many addresses there are to connect to.
-    pub(super) fn addresses(&self) -> usize {
-        self.addresses.len()
-    }
-
     /// A socket of the balancer that is to be connected to `address`, and how that will be answered.
     pub(super) fn dial(&mut self, address: &SocketAddr) -> (usize, Answer) {
         let known = self.addresses.iter().find(|known| known.at == *address);

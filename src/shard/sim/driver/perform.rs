@@ -165,9 +165,7 @@ impl SimDriver {
 
     /// What send(2) does.
     pub(super) fn perform_send_now(&mut self, link: usize, bytes: &[u8]) -> Result<usize, Errno> {
-        let has_room = self.world.links[link].conn.has_room(End::Balancer);
-        let limit = self.limit(Fault::ShortSend, bytes.len(), has_room);
-        match self.world.links[link].conn.write(End::Balancer, &bytes[..limit]) {
+        match self.world.links[link].conn.write_first(End::Balancer, bytes) {
             Write::Taken(len) => {
                 let peer = self.world.links[link].peer.as_mut().expect("it is connected");
                 peer.expect_greeting(&bytes[..len]);
