@@ -170,7 +170,7 @@ impl<D: Driver<Listener = OwnedFd>> Rig<D> {
 fn name<S>(outcome: &Outcome<S>) -> String {
     match outcome {
         Outcome::Accepted(_) => "a connection".into(),
-        Outcome::HandedOver(_) => "a connection from another shard".into(),
+        Outcome::HandedOver(..) => "a connection from another shard".into(),
         Outcome::Received(held) => format!("{held:?}"),
         Outcome::EndOfStream => "the end of the stream".into(),
         Outcome::NoBuffer => "no buffer".into(),
