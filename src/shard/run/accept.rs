@@ -47,6 +47,12 @@ impl<D: Driver> Shard<D> {
 
     /// Who had to wait outside comes first.
     fn let_in(&mut self, index: usize) {
+        if let Some(listening) = &self.listening[index]
+            && !listening.outside.is_empty()
+        {
+            // Whoever makes room after the look has to wake this shard again.
+            listening.here.listener.gate.crowd.stay(self.index);
+        }
         while self.deferred == 0
             && let Some(listening) = &self.listening[index]
             && !listening.outside.is_empty()
