@@ -6,25 +6,46 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 use uring::Waker;
 
-/// A bell for each shard. In the simulation nobody hears them.
+/// A bell for each shard.
 #[derive(Debug, Default)]
-pub struct Bells(Vec<Waker>);
+pub struct Bells {
+    wakers: Vec<Waker>,
+    /// Whether the bell of the one shard that is simulated rings.
+    #[cfg(test)]
+    rings: std::sync::atomic::AtomicBool,
+}
 
 impl Bells {
     /// Bells for the shards that these wake, in their order.
     #[must_use]
     pub fn new(wakers: Vec<Waker>) -> Self {
-        Self(wakers)
+        Self { wakers, ..Self::default() }
     }
 
     /// Wakes one shard.
     pub fn ring(&self, shard: usize) {
-        self.0.get(shard).inspect(|waker| waker.wake());
+        self.wakers.get(shard).inspect(|waker| waker.wake());
+        #[cfg(test)]
+        self.rings.fetch_or(shard == 0, Ordering::Relaxed);
     }
 
     /// Wakes all of them.
     pub fn ring_all(&self) {
-        self.0.iter().for_each(Waker::wake);
+        self.wakers.iter().for_each(Waker::wake);
+        #[cfg(test)]
+        self.rings.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the first shard was woken since it last heard that.
+    #[cfg(test)]
+    pub(super) fn rings(&self) -> bool {
+        self.rings.load(Ordering::Relaxed)
+    }
+
+    /// The same, heard now.
+    #[cfg(test)]
+    pub(super) fn hear(&self) -> bool {
+        self.rings.swap(false, Ordering::Relaxed)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::core::session::WaitFor;
 use crate::core::timers::Timers;
 
 use super::{Driver, Entry, Moment, Owner, Shard};
@@ -25,6 +26,8 @@ pub(in crate::shard) struct Audit {
     pub(in crate::shard) charged: BTreeMap<u32, u32>,
     /// Sessions that wait, by the id of the pool's state.
     pub(in crate::shard) waiting: BTreeMap<u32, u32>,
+    /// Those of them that wait for room, with the id of the pool's state.
+    pub(in crate::shard) for_room: Vec<(u32, Owner)>,
     /// The same as the waiting rooms have it.
     pub(in crate::shard) rooms: BTreeMap<u32, u32>,
     /// Sessions and clients outside, by the id of the listener.
@@ -60,6 +63,9 @@ impl<D: Driver> Shard<D> {
         }
         if *waits {
             *audit.waiting.entry(here.pool.state.id).or_default() += 1;
+            if session.waiting() == Some(WaitFor::Room) {
+                audit.for_room.push((here.pool.state.id, owner));
+            }
         }
         // Who waits has no backend, and who has none waits.
         if session.waiting().is_some() != *waits || session.backend() != *charged {

@@ -18,6 +18,7 @@ use crate::shard::listeners::Listeners;
 use crate::shard::shared::{Shared, Stopping};
 
 use super::buffers::Buffers;
+use super::control::Control;
 use super::faults::Fault;
 use super::ledger::Ledger;
 use super::outcomes::{OUTCOMES, kind_and_value};
@@ -41,6 +42,7 @@ pub(super) struct SimDriver {
     shared: Arc<Shared>,
     /// Where in the world each listens.
     listeners: Listeners<usize>,
+    pub(super) control: Control,
     in_flight: Vec<InFlight>,
     /// Connections given to the shard next door, which gives each back some time.
     next_door: Vec<(u64, SimSocket, u32)>,
@@ -69,7 +71,9 @@ pub(super) struct SimDriver {
 
 /// An address to listen on that nobody else has.
 #[derive(Debug)]
-pub(in crate::shard) struct SimListener;
+pub(in crate::shard) struct SimListener {
+    backlog: usize,
+}
 
 /// The balancer's end of a connection.
 #[derive(Debug)]
@@ -130,8 +134,11 @@ impl What {
 
 impl SimDriver {
     pub(super) fn new(plan: &Plan, shared: Arc<Shared>, rng: fastrand::Rng, verbose: bool) -> Self {
+        let mut world = World::new(plan, rng);
+        let control = Control::new(plan, Arc::clone(&shared), &mut world);
         Self {
-            world: World::new(plan, rng),
+            world,
+            control,
             ledger: Ledger::default(),
             buffers: Buffers::new(plan.buffers, plan.buffer_size),
             pipe_capacity: plan.pipe_capacity,
@@ -276,7 +283,8 @@ impl SimDriver {
     fn next_at(&self) -> Option<u64> {
         let late = self.in_flight.iter().map(|op| op.not_before);
         let next_door = self.next_door.iter().map(|&(at, ..)| at);
-        late.chain(next_door).filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
+        let of_itself = late.chain(next_door).chain(self.control.next_at());
+        of_itself.filter(|&at| at > self.world.now).chain(self.world.next_at()).min()
     }
 
     fn only_accepts(&self) -> bool {
@@ -301,12 +309,13 @@ impl Driver for SimDriver {
         Moment::from_ns(self.world.now)
     }
 
-    fn listen(&mut self, _: SimListener) -> io::Result<ListenerNumber> {
-        self.listeners.add(self.world.listen())
+    fn listen(&mut self, listener: SimListener) -> io::Result<ListenerNumber> {
+        self.listeners.add(listener.backlog)
     }
 
-    fn claim(&self, _: &Sockets) -> Option<SimListener> {
-        Some(SimListener)
+    fn claim(&self, sockets: &Sockets) -> Option<SimListener> {
+        let backlog = self.control.backlog_of(sockets)?;
+        Some(SimListener { backlog })
     }
 
     fn accept_now(&mut self, listener: ListenerNumber) -> Option<SimSocket> {
@@ -385,7 +394,12 @@ impl Driver for SimDriver {
     fn send_now(&mut self, socket: &mut SimSocket, bytes: &[u8]) -> Result<usize, Errno> {
         self.assert_idle(Op::Send, socket.link);
         let sent = self.perform_send_now(socket.link, bytes);
-        self.ledger.on_said(socket.link, &bytes[..sent.unwrap_or(0)]);
+        self.ledger.on_said(
+            &self.world,
+            socket.link,
+            &bytes[..sent.unwrap_or(0)],
+            sent == Ok(bytes.len()),
+        );
         sent
     }
 
@@ -489,12 +503,12 @@ impl Driver for SimDriver {
         self.world.stop_listening(closed);
     }
 
-    fn peer_address(&self, _: &SimSocket) -> Option<SocketAddr> {
-        None
+    fn peer_address(&self, socket: &SimSocket) -> Option<SocketAddr> {
+        self.world.links[socket.link].ends.map(|(peer, _)| peer)
     }
 
-    fn local_address(&self, _: &SimSocket) -> Option<SocketAddr> {
-        None
+    fn local_address(&self, socket: &SimSocket) -> Option<SocketAddr> {
+        self.world.links[socket.link].ends.map(|(_, own)| own)
     }
 
     fn original_destination(&self, _: &SimSocket) -> Option<SocketAddr> {
@@ -523,7 +537,8 @@ impl Driver for SimDriver {
         }
         self.shared.counters[NEXT_DOOR].sessions.set(self.world.rng.u32(..self.next_door_sessions));
         loop {
-            let progress = self.world.step();
+            let mut progress = self.world.step();
+            progress |= self.control.step(&mut self.world);
             self.execute_all();
             let back = self.next_door.extract_if(.., |&mut (at, ..)| at <= self.world.now);
             out.extend(back.map(|(_, socket, listener)| Completion {
@@ -536,7 +551,7 @@ impl Driver for SimDriver {
                 break;
             }
             let is_over = deadline.is_some_and(|deadline| deadline <= self.world.now);
-            if is_over || self.strike(Fault::EmptyWait) {
+            if is_over || self.shared.bells.hear() || self.strike(Fault::EmptyWait) {
                 break;
             }
             if !progress {

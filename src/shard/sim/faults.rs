@@ -51,6 +51,8 @@ faults! {
     ConnectImpossible: 300,
     /// The connection was made although the connect was cancelled; the backend has seen it.
     ConnectedAnyway: 900,
+    /// A new connection has no room for a few words.
+    ShortHeader: 100,
     /// An accept finds a connection that is gone.
     AcceptAborted: 300,
     /// An accept finds no descriptor or memory.
@@ -90,6 +92,7 @@ impl Faults {
             Fault::ConnectRefused,
             Fault::ConnectLost,
             Fault::ConnectImpossible,
+            Fault::ShortHeader,
             Fault::AcceptAborted,
         ] {
             self.per_mille[fault as usize] = 0;

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use uring::{Errno, Op, Owner};
 
-use crate::config::plan::{MaxAge, OnUnavailable};
+use crate::config::plan::{MaxAge, OnUnavailable, PoolConfig};
 use crate::core::Side;
+use crate::core::proxy::encode;
 use crate::core::session::EndReason;
-use crate::shard::pool::rules;
 use crate::shard::shared::{Shared, Stopping};
 
+use super::control::Ever;
 use super::peers::{Peer, Saw};
 use super::plan::Plan;
 use super::tcp::End;
-use super::world::{Link, World};
+use super::world::{Greeting, Link, World};
 
 /// What is known of the sessions of one run.
 #[derive(Debug, Default)]
@@ -28,6 +29,10 @@ pub(super) struct Ledger {
     session_of: BTreeMap<usize, usize>,
     /// Clients that were accepted, by link.
     clients: BTreeMap<usize, Client>,
+    /// What backends were told before the stream, by link.
+    headers: BTreeMap<usize, Vec<u8>>,
+    /// Connects of all sessions.
+    pub(super) tries: u64,
     /// Times that a session began again with addresses that it had tried.
     laps: u64,
     /// The shard's counters of ended sessions, as of the last close.
@@ -37,6 +42,8 @@ pub(super) struct Ledger {
 /// Where a session tried to connect to.
 #[derive(Debug, Default)]
 struct Attempts {
+    /// Ever.
+    tries: u32,
     /// Since it waited the last time.
     addresses: Vec<SocketAddr>,
     /// Whether it has waited, and so need not have tried everybody in the end.
@@ -99,11 +106,21 @@ impl Ledger {
             // Who has waited may begin again.
             self.laps += 1;
             let waited = shared.counters[0].waited_for_backend.value();
-            assert!(self.laps <= waited, "{owner:?} tries {address} twice");
+            // The backends of another configuration are others, at the same addresses.
+            let is_first = shared.version() == 1;
+            assert!(self.laps <= waited || !is_first, "{owner:?} tries {address} twice");
             attempts.addresses.clear();
             attempts.waited = true;
         }
         attempts.addresses.push(*address);
+        attempts.tries += 1;
+        self.tries += 1;
+    }
+
+    /// How often `owner` was connected to somebody, or that was tried.
+    pub(super) fn tries_of(&self, owner: Owner) -> u32 {
+        let attempts = self.attempts.get(&(owner.slot, owner.generation));
+        attempts.map_or(0, |attempts| attempts.tries)
     }
 
     /// A client has come.
@@ -115,16 +132,29 @@ impl Ledger {
 
     /// The connect of `link` failed: it is no session's any more.
     pub(super) fn on_connect_failed(&mut self, link: usize) {
+        assert!(self.forget_backend(link), "nobody asked for link {link}");
+    }
+
+    /// Whether `link` was the backend of a session.
+    fn forget_backend(&mut self, link: usize) -> bool {
         let is_it = |attempts: &&mut Attempts| attempts.link == Some(link);
         let attempts = self.attempts.values_mut().find(is_it);
-        attempts.expect("a connect was asked for").link = None;
+        attempts.is_some_and(|attempts| attempts.link.take().is_some())
     }
 
     /// The balancer says something by itself: to a client that is turned away.
-    pub(super) fn on_said(&mut self, link: usize, bytes: &[u8]) {
+    pub(super) fn on_said(&mut self, world: &World, link: usize, bytes: &[u8], whole: bool) {
         assert!(!self.session_of.contains_key(&link), "a word among what is relayed");
-        if let Some(client) = self.clients.get_mut(&link) {
-            client.said.extend(bytes);
+        match self.clients.get_mut(&link) {
+            Some(client) => client.said.extend(bytes),
+            // Who could not be told everything is no backend of the session.
+            None if !whole => {
+                self.forget_backend(link);
+            }
+            None => {
+                assert_eq!(world.links[link].side, Side::Backend, "it is somebody");
+                assert!(self.headers.insert(link, bytes.to_vec()).is_none(), "two headers");
+            }
         }
     }
 
@@ -290,15 +320,18 @@ impl Ledger {
 
     /// # Panics
     /// When a peer saw what it should not have seen.
-    pub(super) fn check(&self, world: &World, plan: &Plan, shared: &Shared) {
+    pub(super) fn check(&self, world: &World, plan: &Plan, ever: &Ever) {
         for (index, link) in world.links.iter().enumerate() {
             assert!(link.conn.is_closed(End::Balancer), "the socket of link {index} was lost");
         }
-        self.check_attempts(plan);
+        if ever.is_steady() && plan.listeners == 1 {
+            self.check_attempts(plan);
+        }
         for record in &self.sessions {
             let reason = record.reason.expect("every session that relayed was counted");
             let age = self.clients[&record.client].came_at;
-            record.check_reason(reason, plan, age, world);
+            record.check_reason(reason, ever, age, world);
+            self.check_header(record, world, ever);
             record.check_direction(reason, record.client, record.backend, world);
             record.check_direction(reason, record.backend, record.client, world);
             assert!(
@@ -308,12 +341,32 @@ impl Ledger {
         }
         for (&link, client) in &self.clients {
             if !self.session_of.contains_key(&link) {
-                client.check_away(link, world, plan);
+                client.check_away(link, world, ever);
                 assert!(!plan.well_behaved, "a client was turned away: {client:?}");
             }
         }
-        let waited = shared.counters[0].waited_for_backend.value();
-        assert!(self.laps <= waited, "{} laps, {waited} waits", self.laps);
+    }
+
+    /// The backend was told who the client is, as far as that is known, and the client began as it
+    /// should.
+    fn check_header(&self, record: &Record, world: &World, ever: &Ever) {
+        let client = &world.links[record.client];
+        let who = match client.greeting {
+            Greeting::Bad => panic!("a client without a header is served: {record:?}"),
+            Greeting::Good(Some(who)) => Some(who),
+            Greeting::None | Greeting::Good(None) => client.ends,
+        };
+        let said = self.headers.get(&record.backend).map_or(&[][..], Vec::as_slice);
+        let as_configured = ever.versions.iter().any(|pool| {
+            let expected = pool.send_proxy.map(|version| {
+                encode(version, who.map(|(source, _)| source), who.map(|(_, own)| own)).to_vec()
+            });
+            let unknown = pool.send_proxy.map(|version| encode(version, None, None).to_vec());
+            said == expected.unwrap_or_default()
+                // Nobody asked who it is before another configuration wanted to know.
+                || (ever.reloads > 0 && said == unknown.unwrap_or_default())
+        });
+        assert!(as_configured, "another header, {said:?} for {who:?}: {record:?}");
     }
 
     /// Nobody is sent away before every address was tried, or it has waited.
@@ -332,63 +385,77 @@ impl Ledger {
 }
 
 impl Client {
-    /// What a client saw that never got to a backend: a reset, or a text, the end, and nothing else.
-    fn check_away(&self, link: usize, world: &World, plan: &Plan) {
+    /// What a client saw that never got to a backend: a reset, or a text, the end, and nothing else;
+    /// as one of the versions of its pool has it.
+    fn check_away(&self, link: usize, world: &World, ever: &Ever) {
         let Closed { at, reason, reset, clean, through, stops } =
             self.closed.as_ref().expect("every client was closed");
-        let (at, waited_ns) = (*at, self.finished_at.unwrap_or(*at) - self.came_at);
-        let (said, Link { peer, conn, .. }) = (&self.said, &world.links[link]);
+        let Link { peer, conn, greeting, .. } = &world.links[link];
         let peer = peer.as_ref().expect("a client is somebody");
-        let turned_away = match reason {
-            // Before it was a session, or in the middle.
-            None
-            | Some(
-                EndReason::Cut | EndReason::ClientGone | EndReason::BadGreeting | EndReason::Denied,
-            ) => None,
-            Some(EndReason::BackendUnreachable | EndReason::QueueFull) => Some(Duration::ZERO),
-            Some(EndReason::QueueTimeout) => Some(plan.pool.queue.timeout),
-            Some(reason) => panic!("{reason:?} without a backend: {self:?}"),
-        };
-        let lingers = plan.pool.on_unavailable != OnUnavailable::Reset;
-        let farewell: &[u8] = match &plan.pool.on_unavailable {
-            OnUnavailable::Reply(text) => text,
-            OnUnavailable::Close | OnUnavailable::Reset => b"",
-        };
-        if let Some(at_least) = turned_away {
-            let at_least = at_least.as_nanos();
-            assert!(u128::from(waited_ns) >= at_least, "{reason:?} is early: {self:?}");
-            assert_eq!(self.finished_at.is_some(), lingers, "{self:?}");
-        }
-        assert_eq!(*reset, turned_away.is_none() || !lingers, "{self:?}");
-        match self.finished_at {
-            Some(finished_at) => {
-                // Nothing can be written to one that has reset the connection.
-                let gone = conn.was_reset(End::Balancer) || peer.left;
-                assert!(said == farewell || gone, "another text: {said:?}, {self:?}");
-                let lingered = at - finished_at >= LINGER_NS;
-                let noticed = *through || conn.was_reset(End::Balancer);
-                assert!(*stops || lingered || noticed, "closed too early: {self:?}");
-            }
-            None => assert!(said.is_empty(), "{said:?} was said before a reset: {self:?}"),
+        self.check_why(*reason, *reset, *greeting, ever);
+        if let Some(finished_at) = self.finished_at {
+            // Nothing can be written to one that has reset the connection.
+            let gone = conn.was_reset(End::Balancer) || peer.left;
+            let as_configured = |pool: &PoolConfig| match &pool.on_unavailable {
+                OnUnavailable::Reply(text) => self.said == **text,
+                OnUnavailable::Close => self.said.is_empty(),
+                OnUnavailable::Reset => false,
+            };
+            let said = gone || ever.versions.iter().any(as_configured);
+            assert!(said, "another text: {self:?}");
+            let lingered = at - finished_at >= LINGER_NS;
+            let noticed = *through || conn.was_reset(End::Balancer);
+            assert!(*stops || lingered || noticed, "closed too early: {self:?}");
+        } else {
+            assert!(self.said.is_empty(), "a text before a reset: {self:?}");
         }
         if *clean && !*reset && !peer.left {
             assert_eq!(peer.saw, Some(Saw::Finish), "a reset instead of a FIN: {self:?}");
         }
         if peer.saw == Some(Saw::Finish) {
             assert!(self.finished_at.is_some(), "a FIN that nobody sent: {self:?}");
-            assert_eq!(
-                (peer.got(), peer.unread_greeting()),
-                (0, 0),
-                "a FIN before the last byte: {self:?}"
-            );
+            let left = (peer.got(), peer.unread_greeting());
+            assert_eq!(left, (0, 0), "a FIN before the last byte: {self:?}");
         }
         assert!(peer.left || peer.saw.is_some(), "the client was not told of the end: {self:?}");
+    }
+
+    fn check_why(&self, reason: Option<EndReason>, reset: bool, greeting: Greeting, ever: &Ever) {
+        let waited = self.finished_at.unwrap_or_else(|| self.closed.as_ref().map_or(0, |it| it.at));
+        let waited = Duration::from_nanos(waited - self.came_at);
+        let turned_away = match reason {
+            // Before it was a session, or in the middle.
+            None | Some(EndReason::Cut | EndReason::ClientGone | EndReason::Denied) => false,
+            Some(EndReason::BadGreeting) => {
+                assert_ne!(greeting, Greeting::None, "nothing was asked of it: {self:?}");
+                false
+            }
+            Some(EndReason::BackendUnreachable | EndReason::QueueFull) => true,
+            Some(EndReason::QueueTimeout) => {
+                let shortest = ever.versions.iter().map(|pool| pool.queue.timeout).min();
+                assert!(Some(waited) >= shortest, "{reason:?} is early: {self:?}");
+                true
+            }
+            Some(reason) => panic!("{reason:?} without a backend: {self:?}"),
+        };
+        if turned_away {
+            let lingers = self.finished_at.is_some();
+            let as_configured =
+                |pool: &PoolConfig| lingers == (pool.on_unavailable != OnUnavailable::Reset);
+            assert!(ever.versions.iter().any(as_configured), "{self:?}");
+            assert_eq!(reset, !lingers, "{self:?}");
+            assert_ne!(greeting, Greeting::Bad, "a client without a header is placed: {self:?}");
+        } else {
+            assert!(reset && self.finished_at.is_none(), "{self:?}");
+        }
     }
 }
 
 impl Record {
-    fn check_reason(&self, reason: EndReason, plan: &Plan, came_at: u64, world: &World) {
-        let deadlines = rules(&plan.pool).deadlines;
+    fn check_reason(&self, reason: EndReason, ever: &Ever, came_at: u64, world: &World) {
+        let shortest = |of: fn(&PoolConfig) -> Duration| {
+            ever.versions.iter().map(of).min().expect("a version")
+        };
         let resets = self.closed_with_reset.map(|reset| reset.expect("both sockets were closed"));
         let ending_at = self.ending_at.expect("it ended");
         let quiet_ns = ending_at - self.last_told_at;
@@ -402,23 +469,27 @@ impl Record {
             EndReason::ClientGone | EndReason::BackendGone | EndReason::Cut => true,
             EndReason::HalfClosedTimeout => {
                 assert!(finished.contains(&true), "nobody has finished: {self:?}");
-                quiet_at_least(deadlines.half_closed);
+                quiet_at_least(shortest(|pool| pool.half_closed_timeout));
                 true
             }
             EndReason::IdleTimeout => {
-                quiet_at_least(deadlines.idle);
+                quiet_at_least(shortest(|pool| pool.idle_timeout));
                 self.has_lost_bytes(world)
             }
             EndReason::MaxAge => {
-                let MaxAge { age, jitter } = plan.pool.max_age.expect("sessions age");
-                let over_ns =
-                    u128::from(ending_at - came_at).checked_sub((age - jitter).as_nanos());
+                let ages = ever.versions.iter().filter_map(|pool| pool.max_age);
+                let youngest = ages.map(|MaxAge { age, jitter }| age - jitter).min();
+                let youngest = youngest.expect("sessions age").as_nanos();
+                let over_ns = u128::from(ending_at - came_at).checked_sub(youngest);
                 let over_ns = over_ns.unwrap_or_else(|| panic!("{reason:?} is early: {self:?}"));
                 let paused = u128::from(quiet_ns) >= PAUSE.as_nanos();
                 assert!(paused || over_ns >= PAUSE_WITHIN.as_nanos(), "no pause: {self:?}");
                 self.has_lost_bytes(world) || self.told_the_end.contains(&true) || !paused
             }
-            EndReason::BackendDown => true,
+            EndReason::BackendDown => {
+                assert!(ever.cuts > 0, "nobody wanted that: {self:?}");
+                true
+            }
             EndReason::BackendUnreachable
             | EndReason::QueueTimeout
             | EndReason::QueueFull

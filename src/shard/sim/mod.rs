@@ -15,14 +15,17 @@
 //! - [`peers`], [`world`]: clients and backends, and time
 //! - [`driver`], [`buffers`], [`pipes`]: operations and completions; panics where a real kernel would be
 //!   misused
+//! - [`control`]: what happens beside the shard
 //! - [`ledger`]: what the peers must have seen at the end
 //! - [`plan`], [`faults`]: what is drawn from the seed
+//! - [`watch`]: what is seen only over several turns
 //! - [`totals`], [`outcomes`]: what happened, to be counted
 //!
 //! Not modelled: delays on the wire, urgent data but for what splice makes of it, more of another
 //! shard than what it takes and gives back, memory running out.
 
 mod buffers;
+mod control;
 mod driver;
 mod faults;
 mod ledger;
@@ -33,6 +36,7 @@ mod plan;
 mod tcp;
 mod tests;
 mod totals;
+mod watch;
 mod world;
 
 use std::collections::BTreeMap;
@@ -43,9 +47,11 @@ use crate::shard::run::Audit;
 use crate::shard::shared::{Shared, Stopping};
 use crate::shard::{Shard, Turn};
 
+use control::Ever;
 use driver::{NEXT_DOOR_MAX, SimDriver};
 use plan::{Plan, Stop};
 use totals::Totals;
+use watch::Watch;
 
 /// One whole run.
 ///
@@ -61,8 +67,11 @@ fn run(seed: u64, verbose: bool) -> Totals {
     let shard_seed = rng.u64(..);
     let driver = SimDriver::new(&plan, Arc::clone(&shared), rng, verbose);
     let mut shard = Shard::new(driver, Arc::clone(&shared), 0, plan.room(), shard_seed);
+    let mut watch = Watch::default();
     while shard.turn().expect("the simulated driver does not fail") == Turn::Again {
-        check_between_turns(&shard.audit(), &shared, &plan);
+        let audit = shard.audit();
+        check_between_turns(&audit, &shard.driver().control.ever, &shared, &plan);
+        watch.look(&audit, shard.driver(), &shared);
         ask_to_stop(&mut shard, &shared, &plan);
     }
     check_at_the_end(&mut shard, &shared, &plan);
@@ -92,14 +101,14 @@ fn is_time_to_stop(shard: &Shard<SimDriver>, stop: Stop) -> bool {
     }
 }
 
-fn check_between_turns(audit: &Audit, shared: &Shared, plan: &Plan) {
-    check_counts(audit, shared);
+fn check_between_turns(audit: &Audit, ever: &Ever, shared: &Shared, plan: &Plan) {
+    check_counts(audit, ever);
     assert!(audit.sessions <= plan.max_sessions, "{audit:?}, {} allowed", plan.max_sessions);
     // What comes back from next door was sent when there was room, and accepts are in flight by then.
     // A listener that is closed lets in all who are in its queue.
     let promised = audit.sessions + audit.accepts + audit.outside;
-    let most = plan.max_sessions + NEXT_DOOR_MAX;
-    let stops = shared.stopping() != Stopping::No;
+    let most = plan.max_sessions * ever.listeners.len() + NEXT_DOOR_MAX;
+    let stops = shared.stopping() != Stopping::No || ever.reloads > 0;
     assert!(promised <= most || stops, "{audit:?}, {} allowed", plan.max_sessions);
     assert_eq!(audit.unguarded, None, "a session that no timer will end");
     assert_eq!(audit.miscounted, None, "a session that is counted as what it is not");
@@ -107,33 +116,33 @@ fn check_between_turns(audit: &Audit, shared: &Shared, plan: &Plan) {
 }
 
 /// What all shards count, and what this one has.
-fn check_counts(audit: &Audit, shared: &Shared) {
-    let snapshot = shared.snapshot();
+fn check_counts(audit: &Audit, ever: &Ever) {
     let count = |counts: &BTreeMap<u32, u32>, id| counts.get(&id).copied().unwrap_or(0);
-    for pool in &snapshot.pools {
-        for member in &pool.members {
-            let (active, most) = (member.backend.active(), member.most);
-            assert_eq!(active, count(&audit.charged, member.backend.uid), "connections, sessions");
-            assert!(
-                active <= most,
-                "{active} connections to {}, {most} allowed",
-                member.backend.name
-            );
-        }
-        assert_eq!(pool.state.crowd.len(), count(&audit.waiting, pool.state.id), "the crowd");
+    for (backend, most, next_door) in &ever.backends {
+        let here = count(&audit.charged, backend.uid);
+        assert_eq!(backend.active(), here + next_door, "connections to a backend, sessions");
+        assert!(backend.active() <= *most, "{backend:?} has more connections than {most}");
     }
-    for listener in &snapshot.listeners {
+    for state in &ever.states {
+        assert_eq!(state.crowd.len(), count(&audit.waiting, state.id), "the crowd, who waits");
+    }
+    for (listener, most, next_door) in &ever.listeners {
         let (inside, outside) = audit.gates.get(&listener.id).copied().unwrap_or_default();
-        assert_eq!(listener.gate.sessions(), inside, "the gate, and sessions");
-        assert_eq!(listener.gate.crowd.len(), outside, "the gate, and clients outside");
-        let most = listener.max_sessions.unwrap_or(u32::MAX);
-        assert!(inside <= most, "{inside} sessions of a listener, {most} allowed");
+        assert_eq!(listener.gate.sessions(), inside + next_door, "the gate, sessions");
+        assert_eq!(listener.gate.crowd.len(), outside, "the gate, clients outside");
+        assert!(inside + next_door <= *most, "{inside} sessions of a listener, {most} allowed");
+        let Some(per_ip) = &listener.per_ip else { continue };
+        let sessions = (1..=6).map(|host| per_ip.table.sessions([192, 0, 2, host].into()));
+        let (all, highest) = (sessions.clone().sum::<u32>(), sessions.max());
+        assert!(all <= inside, "{all} sessions by address, {inside} in the listener");
+        let most = per_ip.limits.sessions.map_or(u32::MAX, Into::into);
+        assert!(highest <= Some(most), "{highest:?} sessions of one address, {most} allowed");
     }
 }
 
 fn check_at_the_end(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) {
     let audit = shard.audit();
-    check_counts(&audit, shared);
+    check_counts(&audit, &shard.driver().control.ever);
     assert_eq!((audit.sessions, audit.accepts, audit.timers), (0, 0, 0), "left over");
     assert_eq!(audit.outside, 0, "left outside");
     assert!(shard.driver().is_idle(), "operations are left in flight");
@@ -150,8 +159,10 @@ fn check_at_the_end(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) 
     assert_eq!(here, ended + counters.handed_over.value(), "accepted, and ended");
     let driver = shard.driver_mut();
     driver.close_next_door();
+    driver.world.close_the_rest();
     driver.world.run_out();
-    driver.ledger.check(&driver.world, plan, shared);
+    driver.ledger.check(&driver.world, plan, &driver.control.ever);
+    assert_eq!(driver.world.lost, 0, "clients were in the queue of a listener that was closed");
 }
 
 fn check_stop(driver: &SimDriver, plan: &Plan) {

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::plan::{
-    self, BackendConfig, Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, Queue,
+    self, BackendConfig, Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig,
+    ProxyVersion, Queue, StickyBy, StickyConfig,
 };
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
 use crate::shard::Room;
-use crate::shard::backend::Backend;
 use crate::shard::bells::Bells;
-use crate::shard::listener::{Listener, Sockets};
-use crate::shard::pool::{Pool, PoolState};
-use crate::shard::shared::{Gate, Shared, Snapshot};
+use crate::shard::shared::Shared;
 
+use super::control::Doing;
 use super::faults::Faults;
 use super::peers::{READ_MAX, Script, Then, Volume};
 
@@ -34,7 +33,12 @@ pub(super) struct Plan {
     pub(super) buffer_size: usize,
     pub(super) queue_capacity: usize,
     pub(super) max_sessions: usize,
-    pub(super) pool: PoolConfig,
+    /// The pools at the beginning.
+    pub(super) pools: Vec<PoolConfig>,
+    /// How many listeners there are at the beginning.
+    pub(super) listeners: usize,
+    /// What happens beside the shard, the earliest first.
+    pub(super) doings: Vec<(u64, Doing)>,
     /// Sessions of the listener.
     pub(super) max_sessions_listener: Option<u32>,
     /// How long sessions may go on when the program is asked to end.
@@ -95,7 +99,9 @@ impl Plan {
             buffer_size: if rng.u8(..8) == 0 { rng.usize(65..=4096) } else { rng.usize(1..=64) },
             queue_capacity: 1 << rng.u32(0..12),
             max_sessions: if rng.u8(..3) == 0 { rng.usize(1..=5) } else { rng.usize(6..=100) },
-            pool: pool(well_behaved, &backends, rng),
+            pools: (0..2).map(|index| pool(well_behaved, index, &backends, rng)).collect(),
+            listeners: if rng.u8(..3) == 0 { 2 } else { 1 },
+            doings: doings(well_behaved, started_at, rng),
             max_sessions_listener: (rng.u8(..4) == 0).then(|| rng.u32(1..=20)),
             drain: Duration::from_millis(1 << rng.u32(..14)),
             cut_after_ns: (rng.u8(..3) == 0).then(|| rng.u64(..1 << 32)),
@@ -108,37 +114,18 @@ impl Plan {
         }
     }
 
-    /// What the shards of this run have in common.
+    /// What the shards of this run have in common, before anything is in force.
     pub(super) fn shared(&self) -> Shared {
-        let bells = Arc::new(Bells::default());
-        let shared = Shared::new(2, self.drain, Arc::clone(&bells));
-        let backends = self.pool.backends.iter().map(|config| {
-            let (name, addresses) = (config.name.clone(), &config.addresses);
-            Arc::new(Backend::new(shared.next_id(), name, addresses))
-        });
-        let backends = backends.collect();
-        let state = PoolState::new(shared.next_id(), None, Arc::clone(&bells));
-        let pool = Arc::new(Pool::new(&self.pool, backends, None, Arc::new(state)));
-        let listener = Listener {
-            id: shared.next_id(),
-            name: "listener".to_owned(),
-            address: plan::Address::Inet(([10, 9, 9, 9], 80).into()),
-            max_sessions: self.max_sessions_listener,
-            access: None,
-            per_ip: None,
-            greets: None,
-            pool: Arc::clone(&pool),
-            gate: Arc::<Gate>::default(),
-            sockets: Arc::<Sockets>::default(),
-        };
-        shared.publish(Snapshot { listeners: vec![Arc::new(listener)], pools: vec![pool] });
-        shared
+        Shared::new(2, self.drain, Arc::new(Bells::default()))
     }
 
-    /// How many addresses a new client may be connected to.
+    /// How many addresses a new client may be connected to, at least.
     pub(super) fn addresses_for_all(&self) -> usize {
-        let backends = self.pool.backends.iter().filter(|backend| backend.weight > 0);
-        backends.map(|backend| backend.addresses.len()).sum()
+        let of_pool = |pool: &PoolConfig| {
+            let backends = pool.backends.iter().filter(|backend| backend.weight > 0);
+            backends.map(|backend| backend.addresses.len()).sum()
+        };
+        self.pools.iter().map(of_pool).min().expect("a pool")
     }
 
     /// What the shard may have.
@@ -155,7 +142,40 @@ impl Address {
     }
 }
 
-fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) -> PoolConfig {
+/// What happens beside the shard: most runs see a little of it. What is taken comes back.
+fn doings(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<(u64, Doing)> {
+    let window_ns: u64 = 1 << rng.u32(10..34);
+    let mut doings = Vec::new();
+    let count = if rng.bool() { 0 } else { rng.usize(..12) };
+    for _ in 0..count {
+        let (doing, undoing) = *pick(
+            rng,
+            &[
+                (Doing::Reload, None),
+                (Doing::Down, Some(Doing::Up)),
+                (Doing::Charge, Some(Doing::Discharge)),
+                (Doing::Enter, Some(Doing::Leave)),
+            ],
+        );
+        let at = started_at + rng.u64(..window_ns);
+        doings.push((at, doing));
+        if let Some(undoing) = undoing
+            && (well_behaved || rng.u8(..8) > 0)
+        {
+            doings.push((at + rng.u64(..window_ns), undoing));
+        }
+    }
+    doings.sort_by_key(|&(at, _)| at);
+    doings
+}
+
+/// A pool of all backends, or the same one as it may become.
+pub(super) fn pool(
+    well_behaved: bool,
+    index: usize,
+    backends: &[Vec<Address>],
+    rng: &mut fastrand::Rng,
+) -> PoolConfig {
     let mut draw = |shortest: u32, longest: u32| {
         let short = Duration::from_millis((1 << rng.u32(shortest..=longest)) + rng.u64(..3));
         if well_behaved { Duration::from_secs(3600) } else { short }
@@ -163,7 +183,8 @@ fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) 
     let (connect_timeout, idle_timeout, half_closed_timeout) =
         (draw(0, 12), draw(3, 16), draw(3, 16));
     let (wait_for_backend, timeout) = (draw(0, 14), draw(0, 14));
-    let wait_for_backend = if rng.bool() { Duration::ZERO } else { wait_for_backend };
+    let at_once = rng.bool() && !well_behaved;
+    let wait_for_backend = if at_once { Duration::ZERO } else { wait_for_backend };
     let most = (rng.u8(..3) == 0).then(|| rng.u32(1..=8)).and_then(NonZeroU32::new);
     let size = if well_behaved { 1000 } else { rng.u32(..20) };
     let algorithms = [
@@ -184,7 +205,7 @@ fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) 
     let unavailable =
         [OnUnavailable::Close, OnUnavailable::Reset, OnUnavailable::Reply(TEXT.into())];
     PoolConfig {
-        name: "pool".to_owned(),
+        name: format!("pool-{index}"),
         destination: Destination::Backends,
         backends: backends
             .iter()
@@ -192,7 +213,7 @@ fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) 
             .map(|(index, addresses)| backend(index, addresses, most, rng))
             .collect(),
         algorithm: *pick(rng, &algorithms),
-        sticky: None,
+        sticky: (rng.u8(..4) == 0).then(|| sticky(rng)),
         connect_timeout,
         idle_timeout,
         half_closed_timeout,
@@ -201,7 +222,7 @@ fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) 
         queue: Queue { size, timeout },
         session_failover: false,
         close_when_down: false,
-        send_proxy: None,
+        send_proxy: *pick(rng, &[None, None, Some(ProxyVersion::V1), Some(ProxyVersion::V2)]),
         max_age,
         splice: splice(rng),
         slow_start: None,
@@ -211,6 +232,15 @@ fn pool(well_behaved: bool, backends: &[Vec<Address>], rng: &mut fastrand::Rng) 
             first: Duration::from_millis(1 << rng.u32(..12)),
             longest: Duration::from_secs(10),
         }),
+    }
+}
+
+fn sticky(rng: &mut fastrand::Rng) -> StickyConfig {
+    StickyConfig {
+        key: if rng.bool() { StickyBy::Ip } else { StickyBy::IpPort },
+        ttl: Duration::from_millis(1 << rng.u32(..14)),
+        size: NonZeroU32::MIN.saturating_add(rng.u32(..8)),
+        returns: rng.bool(),
     }
 }
 

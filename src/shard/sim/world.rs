@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::core::Side;
+use crate::core::proxy::{Version, encode};
 
 use super::faults::Faults;
-use super::peers::{Peer, Script};
+use super::peers::{Peer, Script, Volume};
 use super::plan::{Address, Answer, Plan};
 use super::tcp::{Conn, End};
 
@@ -25,6 +26,8 @@ pub(super) struct World {
     addresses: Vec<Address>,
     well_behaved: bool,
     queue_capacity: usize,
+    /// Clients that were in the queue of a listener when it was closed.
+    pub(super) lost: u32,
     /// Indices of links whose peer is not through.
     live: Vec<usize>,
 }
@@ -34,7 +37,11 @@ pub(super) struct World {
 struct Backlog {
     /// Established, and not yet accepted.
     links: VecDeque<usize>,
+    /// Whether it refuses who comes.
+    refuses: bool,
     closed: bool,
+    /// Whether clients of some addresses begin with a header.
+    greets: bool,
 }
 
 /// One connection of the balancer with the peer at its other end.
@@ -46,6 +53,20 @@ pub(super) struct Link {
     pub(super) peer: Option<Peer>,
     /// The other link of the same session, once it relays.
     pub(super) partner: Option<usize>,
+    /// Where the peer is, and where it connected to.
+    pub(super) ends: Option<(SocketAddr, SocketAddr)>,
+    pub(super) greeting: Greeting,
+}
+
+/// How a client begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// Nothing is expected of it.
+    None,
+    /// With a header that says this.
+    Good(Option<(SocketAddr, SocketAddr)>),
+    /// With something else, or with a part of a header.
+    Bad,
 }
 
 impl World {
@@ -61,6 +82,7 @@ impl World {
             well_behaved: plan.well_behaved,
             queue_capacity: plan.queue_capacity,
             live: Vec::new(),
+            lost: 0,
         }
     }
 
@@ -83,20 +105,65 @@ impl World {
     }
 
     fn arrive(&mut self, script: Script) {
-        let count = self.backlogs.len();
-        let chosen = if count > 1 { self.rng.usize(..count) } else { 0 };
+        let is_open = |backlog: &Backlog| !backlog.closed && !backlog.refuses;
+        let open = (0..self.backlogs.len()).filter(|&place| is_open(&self.backlogs[place]));
+        let open: Vec<usize> = open.collect();
         // Nobody listens: the client is refused, and that is all it sees.
-        if self.backlogs.get(chosen).is_some_and(|backlog| !backlog.closed) {
-            let link = self.link(Side::Client);
-            self.meet(link, script);
-            self.backlogs[chosen].links.push_back(link);
+        if open.is_empty() {
+            return;
         }
+        let chosen = if open.len() > 1 { open[self.rng.usize(..open.len())] } else { open[0] };
+        let mut script = script;
+        let link = self.link(Side::Client);
+        let host = self.rng.u8(1..=6);
+        let address = SocketAddr::from(([192, 0, 2, host], self.rng.u16(1024..)));
+        self.links[link].ends = Some((address, self.listener_address(chosen)));
+        if self.backlogs[chosen].greets && host <= TRUSTED_MAX {
+            self.links[link].greeting = self.greet(&mut script);
+        }
+        self.meet(link, script);
+        self.backlogs[chosen].links.push_back(link);
+    }
+
+    /// Lets a client begin with a header, or not.
+    fn greet(&mut self, script: &mut Script) -> Greeting {
+        let source = SocketAddr::from(([198, 51, 100, self.rng.u8(..)], self.rng.u16(1..)));
+        let destination = SocketAddr::from(([203, 0, 113, self.rng.u8(..)], self.rng.u16(1..)));
+        let version = if self.rng.bool() { Version::V1 } else { Version::V2 };
+        let known = self.rng.u8(..4) > 0;
+        let who = known.then_some((source, destination));
+        let header = encode(version, who.map(|who| who.0), who.map(|who| who.1));
+        script.preamble = header.to_vec();
+        if self.well_behaved || self.rng.u8(..4) > 0 {
+            return Greeting::Good(who);
+        }
+        match self.rng.u8(..3) {
+            0 => script.preamble = b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            1 => script.preamble[2] ^= 0x20,
+            _ => {
+                // And then nothing, or the end.
+                script.preamble.truncate(self.rng.usize(..header.len()));
+                script.volume = Volume::Fixed(0);
+            }
+        }
+        Greeting::Bad
     }
 
     /// One more address that clients come to; names it.
-    pub(super) fn listen(&mut self) -> usize {
-        self.backlogs.push(Backlog::default());
+    pub(super) fn listen(&mut self, greets: bool) -> usize {
+        self.backlogs.push(Backlog { greets, ..Backlog::default() });
         self.backlogs.len() - 1
+    }
+
+    /// Nobody more can connect; who is in the queue still can be accepted.
+    pub(super) fn refuse(&mut self, backlog: usize) {
+        self.backlogs[backlog].refuses = true;
+    }
+
+    /// Where a listener listens.
+    pub(super) fn listener_address(&self, backlog: usize) -> SocketAddr {
+        let last = u8::try_from(backlog).expect("few listeners");
+        SocketAddr::from(([10, 9, 9, last], 80))
     }
 
     /// Whether a client waits to be accepted.
@@ -116,7 +183,14 @@ impl World {
 
     fn link(&mut self, side: Side) -> usize {
         let conn = Conn::new(self.queue_capacity);
-        self.links.push(Link { side, conn, peer: None, partner: None });
+        self.links.push(Link {
+            side,
+            conn,
+            peer: None,
+            partner: None,
+            ends: None,
+            greeting: Greeting::None,
+        });
         self.links.len() - 1
     }
 
@@ -147,7 +221,17 @@ impl World {
     pub(super) fn stop_listening(&mut self, backlog: usize) {
         self.backlogs[backlog].closed = true;
         while let Some(link) = self.accept(backlog) {
+            self.lost += 1;
             self.close(link, true);
+        }
+    }
+
+    /// Closes what the shard never listened to: it was to end already when that was published.
+    pub(super) fn close_the_rest(&mut self) {
+        for place in 0..self.backlogs.len() {
+            while let Some(link) = self.accept(place) {
+                self.close(link, true);
+            }
         }
     }
 
@@ -180,3 +264,6 @@ impl World {
         }
     }
 }
+
+/// The last of the hosts that are trusted to say whom they speak for.
+const TRUSTED_MAX: u8 = 3;

@@ -2,6 +2,7 @@
 
 use uring::{Errno, Spliced};
 
+use crate::core::Side;
 use crate::core::relay::Held;
 use crate::shard::driver::{Completion, Outcome, Readiness};
 use crate::shard::sim::faults::Fault;
@@ -165,7 +166,9 @@ impl SimDriver {
 
     /// What send(2) does.
     pub(super) fn perform_send_now(&mut self, link: usize, bytes: &[u8]) -> Result<usize, Errno> {
-        match self.world.links[link].conn.write_first(End::Balancer, bytes) {
+        let is_backend = self.world.links[link].side == Side::Backend;
+        let limit = self.limit(Fault::ShortHeader, bytes.len(), is_backend);
+        match self.world.links[link].conn.write_first(End::Balancer, &bytes[..limit]) {
             Write::Taken(len) => {
                 let peer = self.world.links[link].peer.as_mut().expect("it is connected");
                 peer.expect_greeting(&bytes[..len]);

@@ -12,6 +12,8 @@ fn driver(clients: impl IntoIterator<Item = Script>) -> SimDriver {
     plan.faults = Faults::none();
     plan.queue_capacity = 16;
     plan.well_behaved = true;
+    plan.listeners = 0;
+    plan.doings.clear();
     plan.clients = clients.into_iter().map(|script| (at, script)).collect();
     for address in plan.backends.iter_mut().flatten() {
         address.phases = vec![(u64::MAX, Answer::Accept)];
@@ -26,6 +28,11 @@ fn client(preamble: &[u8]) -> Script {
     (script.preamble, script.write_pause_ns, script.write_chunk) = (preamble.to_vec(), 0, 4);
     script.stall = None;
     script
+}
+
+fn listen(driver: &mut SimDriver) -> ListenerNumber {
+    let backlog = driver.world.listen(false);
+    driver.listen(SimListener { backlog }).expect("a number")
 }
 
 /// Lets the peers do everything that they can do without the balancer.
@@ -44,7 +51,7 @@ fn answers(driver: &mut SimDriver) -> Vec<Completion<SimSocket>> {
 }
 
 fn accepted(driver: &mut SimDriver) -> SimSocket {
-    let listener = driver.listen(SimListener).expect("a number");
+    let listener = listen(driver);
     driver.accept(listener, owner(1));
     match answers(driver).pop().map(|completion| completion.outcome) {
         Some(Outcome::Accepted(socket)) => socket,
@@ -55,7 +62,7 @@ fn accepted(driver: &mut SimDriver) -> SimSocket {
 #[test]
 fn each_listener_has_a_queue_and_resets_nobody_elses() {
     let mut driver = driver((0..30).map(|_| client(b"")));
-    let numbers = [(); 3].map(|()| driver.listen(SimListener).expect("a number"));
+    let numbers = [(); 3].map(|()| listen(&mut driver));
     assert_eq!(numbers, [ListenerNumber(0), ListenerNumber(1), ListenerNumber(2)]);
     driver.world.step();
     let waiting = |driver: &SimDriver| [0, 1, 2].map(|queue| driver.world.has_waiting(queue));
@@ -69,7 +76,7 @@ fn each_listener_has_a_queue_and_resets_nobody_elses() {
     assert!(matches!(answers(&mut driver)[0].outcome, Outcome::Accepted(_)));
 
     // The number is given again, and the clients are others.
-    let fourth = driver.listen(SimListener).expect("a number");
+    let fourth = listen(&mut driver);
     assert_eq!(fourth, numbers[1]);
     driver.accept(fourth, owner(2));
     assert!(answers(&mut driver).is_empty());
@@ -79,7 +86,7 @@ fn each_listener_has_a_queue_and_resets_nobody_elses() {
 #[should_panic(expected = "a listener is closed while")]
 fn a_listener_is_not_closed_before_its_accepts_are_answered() {
     let mut driver = driver([]);
-    let listener = driver.listen(SimListener).expect("a number");
+    let listener = listen(&mut driver);
     driver.accept(listener, owner(1));
     driver.stop_listening(listener);
 }
