@@ -218,7 +218,7 @@ impl EpollDriver {
     fn wait_at(&mut self, socket: &Socket, token: Token) {
         let watched = self.sockets.find(socket.0).expect(OPEN);
         match watched.watch(&self.poller, data(socket.0)) {
-            Ok(()) => self.waiting.note(token.owner, socket.0),
+            Ok(()) => self.waiting.note(token, socket.0),
             Err(errno) => {
                 watched.cancel(token);
                 self.answers.push_back(Completion { token, outcome: Outcome::Failed(errno) });
@@ -335,7 +335,7 @@ impl Driver for EpollDriver {
         let waited = if target.op == Op::Accept {
             self.listeners.iter_mut().any(|listener| listener.cancel(target.owner))
         } else {
-            let place = self.waiting.place(target.owner);
+            let place = self.waiting.place(target);
             self.sockets.find(place).is_some_and(|watched| watched.cancel(target))
         };
         if waited {

@@ -1,15 +1,16 @@
 //! Where the operations of each session wait, so that a cancel finds them without a search.
 
-use uring::Owner;
+use uring::{Op, Owner, Token};
 
 use crate::shard::driver::direction;
 
-/// The socket at which the operation of each session and direction waited last: a direction has one
-/// in flight at a time. Only a hint, because nothing is taken out of it; the socket knows what waits.
+/// The socket at which the operation of each session and direction waited last, and its connect: a
+/// direction has one operation in flight at a time, and a client may be heard while its session is
+/// connected to another backend. Only a hint, because nothing is taken out of it; the socket knows what waits.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    /// By the slot of the session, then by direction.
-    places: Vec<[Owner; 2]>,
+    /// By the slot of the session, then by direction; the last is the connect.
+    places: Vec<[Owner; 3]>,
 }
 
 impl Waiting {
@@ -18,19 +19,26 @@ impl Waiting {
         Self { places: Vec::with_capacity(sessions) }
     }
 
-    /// An operation of `owner` waits at the socket `place`.
-    pub(super) fn note(&mut self, owner: Owner, place: Owner) {
-        let slot = owner.slot as usize;
+    /// The operation waits at the socket `place`.
+    pub(super) fn note(&mut self, token: Token, place: Owner) {
+        let slot = token.owner.slot as usize;
         if slot >= self.places.len() {
-            self.places.resize(slot + 1, [NOWHERE; 2]);
+            self.places.resize(slot + 1, [NOWHERE; 3]);
         }
-        self.places[slot][direction(owner) as usize] = place;
+        self.places[slot][index(token)] = place;
     }
 
-    /// Where the operation of `owner` waits, if it waits anywhere.
-    pub(super) fn place(&self, owner: Owner) -> Owner {
-        let places = self.places.get(owner.slot as usize);
-        places.map_or(NOWHERE, |places| places[direction(owner) as usize])
+    /// Where the operation waits, if it waits anywhere.
+    pub(super) fn place(&self, token: Token) -> Owner {
+        let places = self.places.get(token.owner.slot as usize);
+        places.map_or(NOWHERE, |places| places[index(token)])
+    }
+}
+
+fn index(token: Token) -> usize {
+    match token.op {
+        Op::Connect => 2,
+        _ => direction(token.owner) as usize,
     }
 }
 
