@@ -14,6 +14,8 @@ mod bytes;
 mod curl;
 #[path = "ends.rs"]
 mod ends;
+#[path = "failover.rs"]
+mod failover;
 #[path = "hostile.rs"]
 mod hostile;
 #[path = "limits.rs"]

@@ -16,7 +16,8 @@
 //!
 //!  From Filling back to Receiving: little came, twice in a row; the source has ended, or so it
 //!  seems; it should have bytes and has none; there is no pipe. From any to Stopped: the session
-//!  closes.
+//!  closes. To Paused, and from there to where the cargo belongs: the destination is gone, and another
+//!  one is found (`relay/moving.rs`).
 //! ```
 //!
 //! At most one operation is in flight, so bytes cannot be reordered, a slow destination stops the
@@ -30,71 +31,13 @@
 //!   they are, takes the next step.
 //! - Only a pipe with bytes in it is held while waiting, and only for the destination.
 
+mod moving;
+mod words;
+
 use super::{BufferId, PipeId};
 
-/// Bytes that were received and not yet sent: `start..end` of a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The buffer, which this direction owns until they are sent.
-    pub buffer: BufferId,
-    /// First byte to send.
-    pub start: u32,
-    /// One past the last byte to send.
-    pub end: u32,
-    /// Whether the source held more when they were received.
-    pub more: bool,
-}
-
-/// What holds the bytes of a direction between its source and its destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holder {
-    /// They were copied there.
-    Buffer(BufferId),
-    /// They were moved there.
-    Pipe(PipeId),
-}
-
-/// When a direction goes through a pipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Splice {
-    /// While it is bulk.
-    Auto(Bulk),
-    /// Never.
-    Off,
-    /// Whenever it can.
-    Always,
-}
-
-/// What bulk is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bulk {
-    /// A receive of at least this many bytes may be part of it.
-    pub large_receive: u32,
-    /// So many bytes in large receives, one after the other, are bulk.
-    pub after: u32,
-    /// When less than this comes at once, twice in a row, it is over.
-    pub little: u32,
-}
-
-impl Bulk {
-    /// What was measured to be worth a pipe.
-    pub const MEASURED: Self = Self { large_receive: 8 * 1024, after: 32 * 1024, little: 8 * 1024 };
-}
-
-/// Why a direction changed its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathChange {
-    /// To splice: it is bulk, or that was asked for always.
-    Bulk,
-    /// To copy: little came, twice in a row.
-    Little,
-    /// To copy: the source was said to have bytes, and splice found none; urgent data, mostly.
-    Nothing,
-    /// To copy: splice saw the end, which a receive confirms.
-    End,
-    /// To copy: no pipe is to be had.
-    NoPipe,
-}
+pub use moving::Kept;
+pub use words::{Bulk, Event, Held, Holder, InFlight, PathChange, Splice, Step, Unexpected};
 
 /// Where a direction stands, and how much went through it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,128 +76,18 @@ pub(super) enum State {
     Blocked(PipeId),
     /// The source has finished, and everything from it was delivered.
     Finished,
+    /// The destination is gone; this is kept for another one.
+    Paused(Cargo),
     /// The session closes; nothing is in flight here.
     Stopped,
 }
 
-/// What can happen to a direction.
+/// What a direction has of its source that its destination has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Both sides are connected.
-    Opened,
-    /// The receive brought bytes.
-    Received(Held),
-    /// The receive found the end of the stream.
-    EndOfStream,
-    /// The receive, or the filling of a pipe, failed: the source is gone.
-    RecvFailed,
-    /// The receive found no buffer.
-    NoBuffer,
-    /// Buffers came back after [`Event::NoBuffer`].
-    BufferFree,
-    /// The send took so many bytes.
-    Sent(u32),
-    /// The send, or the draining of a pipe, failed: the destination is gone.
-    SendFailed,
-    /// The poll says that it is time to look again.
-    Ready,
-    /// The poll failed, or was cancelled.
-    PollFailed,
-    /// Bytes are in this pipe.
-    Filled(PipeId),
-    /// The source has nothing for a pipe now.
-    FilledNothing,
-    /// The source has ended, as far as a pipe can tell.
-    FilledEnd,
-    /// There is no pipe.
-    NoPipe,
-    /// The destination took so many bytes; an empty pipe has been given back.
-    Drained {
-        /// How many; none if it takes nothing now.
-        bytes: u32,
-        /// Whether the pipe is empty.
-        empty: bool,
-    },
-}
-
-impl Event {
-    /// Whether bytes came or went, or something ended: what an idle timeout waits for.
-    #[must_use]
-    pub const fn is_progress(self) -> bool {
-        match self {
-            Self::NoBuffer
-            | Self::BufferFree
-            | Self::Ready
-            | Self::FilledNothing
-            | Self::NoPipe => false,
-            Self::Drained { bytes, .. } => bytes > 0,
-            Self::Opened
-            | Self::Received(_)
-            | Self::EndOfStream
-            | Self::RecvFailed
-            | Self::Sent(_)
-            | Self::SendFailed
-            | Self::PollFailed
-            | Self::Filled(_)
-            | Self::FilledEnd => true,
-        }
-    }
-}
-
-/// What a direction wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Receive; `release` is empty and goes back first.
-    Recv {
-        /// The buffer that has been sent completely.
-        release: Option<BufferId>,
-        /// Whether bytes are probably there already.
-        ready: bool,
-        /// Why the bytes are copied from now on, if they were not before.
-        change: Option<PathChange>,
-    },
-    /// Send these bytes, of which none or some were sent before.
-    Send(Held),
-    /// Be told when buffers are free.
-    AwaitBuffer,
-    /// Fill a pipe from the source, now; `release` is empty and goes back first.
-    Fill {
-        /// The buffer that has been sent completely.
-        release: Option<BufferId>,
-        /// Why the bytes are spliced from now on, if they were not before.
-        change: Option<PathChange>,
-    },
-    /// Empty the pipe into the destination, now.
-    Drain(PipeId),
-    /// Wait until the source has bytes.
-    PollSource,
-    /// Wait until the destination takes bytes.
-    PollDestination,
-    /// The end was reached: tell the destination.
-    Finish,
-    /// The source is gone.
-    SourceGone,
-    /// The destination is gone; what was held is given back.
-    DestinationGone(Holder),
-}
-
-/// The kernel answered something that was not asked. Our bug or the driver's; it is counted, and
-/// what came with it is not lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unexpected {
-    /// To be given back.
-    pub holder: Option<Holder>,
-}
-
-/// What the kernel holds for a direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InFlight {
-    /// A receive from the source.
-    Recv,
-    /// A send to the destination.
-    Send,
-    /// A poll of either.
-    Poll,
+pub(super) enum Cargo {
+    Nothing,
+    Held(Held),
+    Pipe(PipeId),
 }
 
 impl Relay {
@@ -286,7 +119,11 @@ impl Relay {
     pub const fn holds_bytes(&self) -> bool {
         matches!(
             self.state,
-            State::Sending(_) | State::Starved | State::Draining(_) | State::Blocked(_)
+            State::Sending(_)
+                | State::Starved
+                | State::Draining(_)
+                | State::Blocked(_)
+                | State::Paused(Cargo::Held(_) | Cargo::Pipe(_))
         )
     }
 
@@ -302,6 +139,7 @@ impl Relay {
             | State::Filling
             | State::Draining(_)
             | State::Finished
+            | State::Paused(_)
             | State::Stopped => None,
         }
     }
@@ -312,8 +150,13 @@ impl Relay {
     /// [`Unexpected`] when nothing is in flight that could have this result.
     pub fn on(&mut self, event: Event, splice: &Splice) -> Result<Step, Unexpected> {
         let (state, step) = match (self.state, event) {
-            (State::Unopened, Event::Opened) if *splice == Splice::Always => watch(),
-            (State::Unopened, Event::Opened) => receive(None, true),
+            (State::Unopened | State::Paused(Cargo::Nothing), Event::Opened) => open(splice),
+            (State::Paused(Cargo::Held(held)), Event::Opened) => {
+                (State::Sending(held), Step::Send(held))
+            }
+            (State::Paused(Cargo::Pipe(pipe)), Event::Opened) => {
+                (State::Draining(pipe), Step::Drain(pipe))
+            }
             (State::Starved, Event::BufferFree) => receive(None, true),
             (State::Receiving, Event::Received(held)) => self.received(held, splice),
             (State::Receiving, Event::EndOfStream) => (State::Finished, Step::Finish),
@@ -321,7 +164,7 @@ impl Relay {
             | (State::Watching, Event::PollFailed) => (State::Stopped, Step::SourceGone),
             (State::Receiving, Event::NoBuffer) => (State::Starved, Step::AwaitBuffer),
             (State::Sending(held), Event::Sent(bytes)) => self.sent(held, bytes, splice),
-            (State::Sending(held), Event::SendFailed) => {
+            (State::Sending(held), Event::SendFailed | Event::DestinationEnded) => {
                 (State::Stopped, Step::DestinationGone(Holder::Buffer(held.buffer)))
             }
             (State::Watching, Event::Ready) => self.fill(None, None),
@@ -333,7 +176,7 @@ impl Relay {
                 self.drained(pipe, bytes, empty)
             }
             (State::Blocked(pipe), Event::Ready) => (State::Draining(pipe), Step::Drain(pipe)),
-            (State::Draining(pipe), Event::SendFailed)
+            (State::Draining(pipe), Event::SendFailed | Event::DestinationEnded)
             | (State::Blocked(pipe), Event::PollFailed) => {
                 (State::Stopped, Step::DestinationGone(Holder::Pipe(pipe)))
             }
@@ -410,10 +253,17 @@ impl Relay {
         }
     }
 
-    /// The session closes: what is in flight will end, and nothing follows it.
-    pub fn stop(&mut self) {
-        if matches!(self.state, State::Unopened | State::Starved) {
-            self.state = State::Stopped;
+    /// The session closes: what is in flight will end, and nothing follows it. What was kept for
+    /// another destination is given back.
+    #[must_use]
+    pub fn stop(&mut self) -> Option<Holder> {
+        let (State::Unopened | State::Starved | State::Paused(_)) = self.state else {
+            return None;
+        };
+        match std::mem::replace(&mut self.state, State::Stopped) {
+            State::Paused(Cargo::Held(held)) => Some(Holder::Buffer(held.buffer)),
+            State::Paused(Cargo::Pipe(pipe)) => Some(Holder::Pipe(pipe)),
+            _ => None,
         }
     }
 
@@ -425,9 +275,10 @@ impl Relay {
         let released = match (self.state, event) {
             (State::Receiving, Event::Received(held)) => Some(Holder::Buffer(held.buffer)),
             (State::Receiving, Event::EndOfStream | Event::RecvFailed | Event::NoBuffer) => None,
-            (State::Sending(held), Event::Sent(_) | Event::SendFailed) => {
-                Some(Holder::Buffer(held.buffer))
-            }
+            (
+                State::Sending(held),
+                Event::Sent(_) | Event::SendFailed | Event::DestinationEnded,
+            ) => Some(Holder::Buffer(held.buffer)),
             (State::Watching, Event::Ready | Event::PollFailed) => None,
             (State::Blocked(pipe), Event::Ready | Event::PollFailed) => Some(Holder::Pipe(pipe)),
             // The shard's waiting list does not know that this direction has stopped.
@@ -439,23 +290,16 @@ impl Relay {
     }
 }
 
+fn open(splice: &Splice) -> (State, Step) {
+    if *splice == Splice::Always { watch() } else { receive(None, true) }
+}
+
 fn receive(release: Option<BufferId>, ready: bool) -> (State, Step) {
     (State::Receiving, Step::Recv { release, ready, change: None })
 }
 
 fn watch() -> (State, Step) {
     (State::Watching, Step::PollSource)
-}
-
-impl Unexpected {
-    pub(super) fn at(event: Event) -> Self {
-        let holder = match event {
-            Event::Received(held) => Some(Holder::Buffer(held.buffer)),
-            Event::Filled(pipe) => Some(Holder::Pipe(pipe)),
-            _ => None,
-        };
-        Self { holder }
-    }
 }
 
 /// One small message within a bulk transfer is no reason to change the path, another one is.

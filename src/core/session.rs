@@ -15,12 +15,16 @@
 //!                                                                (slot is free)
 //! ```
 //!
+//! A session that relays goes back to be placed when its backend ends abnormally and it may go on with
+//! another one (`session/moving.rs`).
+//!
 //! What is intended ([`Session`]'s state) and what the kernel holds (`connecting`, `polling`, and what
 //! the two relays have in flight) are facts apart. Closing has three steps: start nothing new and
 //! cancel what is in flight, again if need be; wait for the last of it; free.
 
 mod closing;
 mod deadlines;
+mod moving;
 mod placing;
 mod words;
 
@@ -48,6 +52,8 @@ pub struct Session {
     last_progress: Moment,
     /// When it is as old as it may become.
     ends_at: Moment,
+    /// How often it has lost a backend and was to go on with another.
+    moves: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +67,9 @@ enum State {
     Connecting { candidate: Candidate, tried: Tried, deadline: Moment, waits: Waits },
     /// Both sides are connected.
     Relaying { backend: BackendId },
+    /// The backend is gone and the client is to go on with another. What it had said is delivered, and
+    /// what is in flight on its socket ends; what the client says meanwhile is kept.
+    Moving { backend: BackendId, tried: Tried },
     /// The client was told that there is nobody, and has a little time to take it.
     TurnedAway { reason: EndReason, deadline: Moment },
     /// No new I/O is started; the slot is freed when nothing is in flight.
@@ -80,6 +89,7 @@ impl Session {
             polling: false,
             last_progress: now,
             ends_at,
+            moves: 0,
         };
         if greeted {
             return (session, actions([Action::Place]));
@@ -93,7 +103,7 @@ impl Session {
     pub fn backend(&self) -> Option<BackendId> {
         match self.state {
             State::Connecting { candidate, .. } => Some(candidate.backend),
-            State::Relaying { backend } => Some(backend),
+            State::Relaying { backend } | State::Moving { backend, .. } => Some(backend),
             State::Closing { backend, .. } => backend,
             State::Greeting { .. } | State::Waiting { .. } | State::TurnedAway { .. } => None,
         }
@@ -110,9 +120,31 @@ impl Session {
 
     /// The backends have other numbers from now on: which of them were tried is not known any more.
     pub fn renumber(&mut self) {
-        if let State::Connecting { tried, .. } = &mut self.state {
+        if let State::Connecting { tried, .. } | State::Moving { tried, .. } = &mut self.state {
             *tried = Tried::NOBODY;
         }
+    }
+
+    /// The backend that was lost, and which are not to be tried therefore, as long as nothing else has
+    /// been looked for.
+    #[must_use]
+    pub fn moving(&self) -> Option<(BackendId, &Tried)> {
+        match &self.state {
+            State::Moving { backend, tried } => Some((*backend, tried)),
+            _ => None,
+        }
+    }
+
+    /// Whether both sides are connected.
+    #[must_use]
+    pub fn is_relaying(&self) -> bool {
+        matches!(self.state, State::Relaying { .. })
+    }
+
+    /// How often it has lost a backend and was to go on with another.
+    #[must_use]
+    pub fn moves(&self) -> u8 {
+        self.moves
     }
 
     /// What it waits for, if it does.
@@ -158,6 +190,22 @@ impl Session {
         if matches!(self.state, State::Closing { .. }) {
             return self.wind_up(direction, event);
         }
+        if self.is_moving() {
+            return self.on_relay_moving(direction, event, now, rules);
+        }
+        if self.loses_backend(direction, event, rules) {
+            return self.begin_moving(direction, event, now, rules);
+        }
+        self.go_on(direction, event, now, rules)
+    }
+
+    fn go_on(
+        &mut self,
+        direction: Direction,
+        event: relay::Event,
+        now: Moment,
+        rules: &Rules,
+    ) -> Actions {
         match self.relays[direction as usize].on(event, &rules.splice) {
             Ok(step) => {
                 if event.is_progress() {

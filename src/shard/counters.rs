@@ -66,6 +66,8 @@ counters! {
     connects,
     /// Connects that failed and could be tried elsewhere, or not.
     connect_failed,
+    /// Running sessions that went on with another backend when theirs had ended abnormally.
+    failed_over,
     /// Connects given up at their deadline.
     connect_timeout,
     /// Bytes delivered to backends from buffers.

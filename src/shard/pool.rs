@@ -278,7 +278,8 @@ pub fn rules(config: &PoolConfig) -> Rules {
             OnUnavailable::Reset => Unavailable::Reset,
             OnUnavailable::Close | OnUnavailable::Reply(_) => Unavailable::Linger,
         },
-        failover: config.session_failover,
+        // Where a client wanted to go, nobody else is.
+        failover: config.session_failover && config.destination == Destination::Backends,
     }
 }
 

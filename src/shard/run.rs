@@ -6,6 +6,7 @@ mod accept;
 mod audit;
 mod connect;
 mod end;
+mod failover;
 mod greet;
 mod here;
 mod listen;
@@ -230,7 +231,7 @@ impl<D: Driver> Shard<D> {
             }
             (Op::Send, Outcome::Failed(errno)) => {
                 debug!(slot = owner.slot, side = ?direction(owner).destination(), %errno, "send failed");
-                self.relay(owner, relay::Event::SendFailed);
+                self.relay(owner, splice::send_failed(errno));
             }
             (Op::Poll, Outcome::Done(_)) => self.relay(owner, relay::Event::Ready),
             (Op::Poll, Outcome::Failed(_)) => self.relay(owner, relay::Event::PollFailed),
@@ -275,6 +276,7 @@ impl<D: Driver> Shard<D> {
         for action in actions {
             match action {
                 Action::Place => follow_up = Some(Event::Placed(self.place(owner))),
+                Action::Move => follow_up = Some(Event::Placed(self.move_on(owner))),
                 Action::Greet => follow_up = Some(Event::Greeted(self.greet(owner))),
                 Action::TurnAway => self.turn_away(owner),
                 Action::Discard => {

@@ -8,7 +8,7 @@ pub(in crate::core) const PIPE: PipeId = PipeId(7);
 const BULK: Bulk = Bulk::MEASURED;
 const AUTO: Splice = Splice::Auto(BULK);
 
-const STATES: [State; 10] = [
+const STATES: [State; 13] = [
     State::Unopened,
     State::Receiving,
     State::Starved,
@@ -18,10 +18,13 @@ const STATES: [State; 10] = [
     State::Draining(PIPE),
     State::Blocked(PIPE),
     State::Finished,
+    State::Paused(Cargo::Nothing),
+    State::Paused(Cargo::Held(HELD)),
+    State::Paused(Cargo::Pipe(PIPE)),
     State::Stopped,
 ];
 
-const EVENTS: [Event; 17] = [
+const EVENTS: [Event; 18] = [
     Event::Opened,
     Event::Received(HELD),
     Event::EndOfStream,
@@ -31,6 +34,7 @@ const EVENTS: [Event; 17] = [
     Event::Sent(100),
     Event::Sent(40),
     Event::SendFailed,
+    Event::DestinationEnded,
     Event::Ready,
     Event::PollFailed,
     Event::Filled(PIPE),
@@ -54,13 +58,18 @@ fn every_event_in_every_state_while_the_session_lives() {
         /* unopened */  "opened: recv",
         /* receiving */ "received: send; end: finish; recv failed: source gone; no buffer: await",
         /* starved */   "buffer free: recv",
-        /* sending */   "sent all: release recv; sent part: send; send failed: release, destination gone",
+        /* sending */   "sent all: release recv; sent part: send; send failed: release, destination gone; \
+                         ended: release, destination gone",
         /* watching */  "ready: fill; poll failed: source gone",
         /* filling */   "recv failed: source gone; filled: drain; nothing: recv because Nothing; \
                          pipe end: recv because End; no pipe: recv because NoPipe",
-        /* draining */  "send failed: close pipe, destination gone; drained: fill; drained part: poll destination",
+        /* draining */  "send failed: close pipe, destination gone; \
+                         ended: close pipe, destination gone; drained: fill; drained part: poll destination",
         /* blocked */   "ready: drain; poll failed: close pipe, destination gone",
         /* finished */  "",
+        /* paused */    "opened: recv",
+        /* with bytes */ "opened: send",
+        /* with a pipe */ "opened: drain",
         /* stopped */   "",
     ]);
 }
@@ -80,14 +89,100 @@ fn every_event_in_every_state_while_the_session_closes() {
         /* unopened */  "",
         /* receiving */ "received: release; end: end; recv failed: end; no buffer: end",
         /* starved */   "",
-        /* sending */   "sent all: release; sent part: release; send failed: release",
+        /* sending */   "sent all: release; sent part: release; send failed: release; ended: release",
         /* watching */  "ready: end; poll failed: end",
         /* filling */   "",
         /* draining */  "",
         /* blocked */   "ready: close pipe; poll failed: close pipe",
         /* finished */  "buffer free: end",
+        /* paused */    "",
+        /* with bytes */ "",
+        /* with a pipe */ "",
         /* stopped */   "buffer free: end",
     ]);
+}
+
+#[test]
+fn every_event_in_every_state_while_another_destination_is_looked_for() {
+    let table = STATES.map(|state| {
+        row(EVENTS.map(|event| {
+            let mut relay = relay(state);
+            match (relay.keep(event), relay.state) {
+                (Ok(Kept::All), State::Paused(Cargo::Nothing)) => "paused".to_owned(),
+                (Ok(Kept::Release(_)), State::Paused(Cargo::Nothing)) => "release".to_owned(),
+                (Ok(Kept::All), State::Paused(Cargo::Held(held))) => {
+                    format!("kept {}..{}", held.start, held.end)
+                }
+                (Ok(Kept::All), State::Paused(Cargo::Pipe(PIPE))) => "pipe kept".to_owned(),
+                (Ok(Kept::SourceFinished), State::Stopped) => "source finished".to_owned(),
+                (Ok(Kept::SourceGone), State::Stopped) => "source gone".to_owned(),
+                (Err(_), unchanged) if unchanged == state => "!".to_owned(),
+                odd => format!("{odd:?}"),
+            }
+        }))
+    });
+    #[rustfmt::skip]
+    assert_eq!(table, [
+        /* unopened */  "",
+        /* receiving */ "received: kept 0..100; end: source finished; recv failed: source gone; \
+                         no buffer: paused",
+        /* starved */   "buffer free: paused",
+        /* sending */   "sent all: release; sent part: kept 40..100; send failed: kept 0..100; \
+                         ended: kept 0..100",
+        /* watching */  "ready: paused; poll failed: source gone",
+        /* filling */   "",
+        /* draining */  "send failed: pipe kept",
+        /* blocked */   "ready: pipe kept; poll failed: pipe kept",
+        /* finished */  "",
+        /* paused */    "",
+        /* with bytes */ "",
+        /* with a pipe */ "",
+        /* stopped */   "",
+    ]);
+}
+
+#[test]
+fn what_is_lost_is_the_side_that_the_operation_was_on() {
+    let table = STATES.map(|state| {
+        row(EVENTS.map(|event| {
+            let relay = relay(state);
+            match (relay.loses_source(event), relay.loses_destination(event)) {
+                (true, false) => "source".to_owned(),
+                (false, true) => "destination".to_owned(),
+                (false, false) => "!".to_owned(),
+                (true, true) => "both".to_owned(),
+            }
+        }))
+    });
+    let lossy = table.into_iter().filter(|row| !row.is_empty());
+    let expected = [
+        /* receiving */ "recv failed: source",
+        /* sending */ "send failed: destination",
+        /* watching */ "poll failed: source",
+        /* filling */ "recv failed: source",
+        /* draining */ "send failed: destination",
+        /* blocked */ "poll failed: destination",
+    ];
+    assert_eq!(lossy.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn who_stops_gives_back_what_was_kept() {
+    let stopped = STATES.map(|state| {
+        let mut relay = relay(state);
+        (relay.stop(), relay.in_flight() == super::tests::relay(state).in_flight())
+    });
+    let kept = stopped.iter().filter_map(|(holder, _)| *holder).collect::<Vec<_>>();
+    assert_eq!(kept, [Holder::Buffer(HELD.buffer), Holder::Pipe(PIPE)]);
+    assert!(stopped.iter().all(|&(_, same)| same), "what is in flight ends by itself");
+}
+
+#[test]
+fn what_was_taken_before_the_destination_was_lost_is_counted_and_not_sent_again() {
+    let mut relay = relay(State::Sending(HELD));
+    relay.keep(Event::Sent(40)).expect("it is in flight");
+    assert_eq!(relay.on(Event::Opened, &AUTO), Ok(Step::Send(Held { start: 40, ..HELD })));
+    assert_eq!(relay.copied(), 40);
 }
 
 /// What is not `!`, with the event's name.
@@ -102,6 +197,7 @@ fn row(answers: [String; EVENTS.len()]) -> String {
         "sent all",
         "sent part",
         "send failed",
+        "ended",
         "ready",
         "poll failed",
         "filled",

@@ -24,9 +24,11 @@ impl Session {
             return Actions::new();
         }
         self.state = State::Closing { backend: self.backend(), reason, reset };
-        self.relays.iter_mut().for_each(Relay::stop);
+        let kept = self.relays.iter_mut().filter_map(Relay::stop);
+        let mut actions: Actions = kept.map(give_back).collect();
         let freed = self.free_if_idle();
-        if freed.is_empty() { self.cancel_in_flight(now) } else { freed }
+        actions.extend(if freed.is_empty() { self.cancel_in_flight(now) } else { freed });
+        actions
     }
 
     /// Asks for the end of everything in flight, and again after a while: a cancel that meets an

@@ -7,12 +7,13 @@ use crate::core::relay::Relay;
 
 use super::placing::in_vain;
 use super::words::{Action, Actions, Deadlines, EndReason, Rules};
-use super::{Session, State};
+use super::{Session, State, actions};
 
 impl Session {
     pub(super) fn on_timer(&mut self, now: Moment, rules: &Rules) -> Actions {
         match self.state {
             State::Connecting { .. } if !self.connecting => self.connect_again(now, rules),
+            State::Moving { .. } => self.on_timer_moving(now, rules),
             // Deadlines move later at every byte; the timer is moved only here.
             _ if self.deadline(rules).is_some_and(|deadline| now < deadline) => {
                 self.deadline(rules).map(Action::ArmTimer).into_iter().collect()
@@ -20,8 +21,11 @@ impl Session {
             State::Greeting { .. } => self.close(EndReason::BadGreeting, true, now),
             State::Waiting { what, .. } => self.turn_away(in_vain(what), now, rules),
             State::TurnedAway { reason, .. } => self.close(reason, false, now),
-            // Its completion comes as `ConnectFailed`.
-            State::Connecting { .. } | State::Closing { .. } => self.cancel_in_flight(now),
+            // Its completion comes as `ConnectFailed`. What the client may be saying meanwhile goes on.
+            State::Connecting { .. } => {
+                actions([Action::CancelConnect, Action::ArmTimer(now + CANCEL_AGAIN_AFTER)])
+            }
+            State::Closing { .. } => self.cancel_in_flight(now),
             State::Relaying { .. } => self.end_in_time(now),
         }
     }
@@ -48,7 +52,7 @@ impl Session {
             State::Greeting { deadline } | State::TurnedAway { deadline, .. } => Some(deadline),
             State::Waiting { until, .. } => Some(until),
             State::Connecting { deadline, .. } => Some(deadline),
-            State::Relaying { .. } => {
+            State::Relaying { .. } | State::Moving { .. } => {
                 let half = self.relays.iter().any(Relay::is_finished);
                 let silence = if half { half_closed } else { idle };
                 Some((self.last_progress + silence).min(self.age_deadline()))

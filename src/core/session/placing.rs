@@ -34,6 +34,9 @@ impl Session {
             State::Greeting { .. } if !self.polling => {
                 self.go(next, Tried::NOBODY, Waits::default(), now, rules)
             }
+            State::Moving { tried, .. } if self.has_parted() => {
+                self.go(next, tried, Waits::default(), now, rules)
+            }
             State::Waiting { waits, .. } => self.go(next, Tried::NOBODY, waits, now, rules),
             _ => actions([Action::CountUnexpected]),
         }
@@ -102,7 +105,8 @@ impl Session {
     }
 
     pub(super) fn turn_away(&mut self, reason: EndReason, now: Moment, rules: &Rules) -> Actions {
-        if rules.unavailable == Unavailable::Reset {
+        // Who has had a backend before must not take a text for its answer, nor an end for all of it.
+        if rules.unavailable == Unavailable::Reset || self.moves > 0 {
             return self.close(reason, true, now);
         }
         let deadline = now + LINGER;
@@ -137,6 +141,8 @@ impl Session {
     fn open_relay(&mut self, direction: Direction, rules: &Rules) -> Option<Action> {
         match self.relays[direction as usize].on(relay::Event::Opened, &rules.splice).ok()? {
             Step::PollSource => Some(Action::Poll(direction, direction.source())),
+            Step::Send(held) => Some(Action::Send { direction, held }),
+            Step::Drain(pipe) => Some(Action::Drain(direction, pipe)),
             _ => {
                 let ready = direction == Direction::ClientToBackend;
                 Some(Action::Recv { direction, ready })
@@ -193,7 +199,13 @@ impl Session {
             (State::TurnedAway { .. }, true) => actions([Action::Discard]),
             (State::TurnedAway { reason, .. }, false) => self.close(reason, false, now),
             (State::Closing { .. }, _) => self.free_if_idle(),
-            (State::Waiting { .. } | State::Connecting { .. } | State::Relaying { .. }, _) => {
+            (
+                State::Waiting { .. }
+                | State::Connecting { .. }
+                | State::Relaying { .. }
+                | State::Moving { .. },
+                _,
+            ) => {
                 unreachable!("who is polled has been placed nowhere")
             }
         }

@@ -10,6 +10,8 @@ use super::*;
 use Direction::{BackendToClient, ClientToBackend};
 
 mod arrival;
+mod moving;
+mod saying;
 mod table;
 
 const DEADLINES: Deadlines = Deadlines {

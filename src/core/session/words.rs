@@ -153,7 +153,7 @@ pub enum Greeting {
 /// What can happen to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The answer to [`Action::Place`]; also told to a session that waits, when that changes.
+    /// The answer to [`Action::Place`] and [`Action::Move`]; also told to a session that waits, when that changes.
     Placed(Next),
     /// The answer to [`Action::Greet`].
     Greeted(Greeting),
@@ -185,6 +185,9 @@ pub enum Event {
 pub enum Action {
     /// Find a backend, and say at once how that went: [`Event::Placed`].
     Place,
+    /// The backend is gone: close its socket, find another one, and say at once how that went:
+    /// [`Event::Placed`].
+    Move,
     /// Look what the client says of itself, now: [`Event::Greeted`].
     Greet,
     /// Tell the client that there is nobody, as the pool is configured, and that this is all.

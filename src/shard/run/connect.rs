@@ -62,6 +62,7 @@ impl<D: Driver> Shard<D> {
                 return self.on_connect_failed(owner, errno);
             }
             here.pool.note_connected(candidate, self.now);
+            self.count_move(owner);
             if here.pool.sticky.is_some() {
                 self.remember(owner, candidate.backend);
             }

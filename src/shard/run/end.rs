@@ -106,7 +106,7 @@ impl<D: Driver> Shard<D> {
             for owner in owners {
                 let Some(entry) = self.sessions.find(owner) else { continue };
                 let backend = entry.charged.map(|id| entry.here.pool.backend(id).uid);
-                if backend == Some(uid) && entry.session.connecting().is_none() {
+                if backend == Some(uid) && entry.session.is_relaying() {
                     self.drive(owner, Event::Cut(EndReason::BackendDown));
                 }
             }

@@ -10,6 +10,16 @@ use crate::shard::pipes::NoPipe;
 
 use super::{ALIVE, Shard};
 
+/// What the failure of a send says of the peer. The kernel says `EPIPE` first only where the peer's end
+/// of the stream has come before its reset (tcp_reset in net/ipv4/tcp_input.c): it had closed, and did
+/// not want what was sent since.
+pub(super) fn send_failed(errno: Errno) -> Event {
+    match errno {
+        Errno::EPIPE => Event::DestinationEnded,
+        _ => Event::SendFailed,
+    }
+}
+
 impl<D: Driver> Shard<D> {
     /// Lends a pipe and fills it from the direction's source.
     pub(super) fn fill(&mut self, owner: Owner, direction: Direction) -> Event {
@@ -48,7 +58,7 @@ impl<D: Driver> Shard<D> {
             Ok(Spliced::NotNow | Spliced::EndOfStream) => Event::Drained { bytes: 0, empty: false },
             Err(errno) => {
                 debug!(slot = owner.slot, side = ?direction.destination(), %errno, "splice to it failed");
-                Event::SendFailed
+                send_failed(errno)
             }
         }
     }
