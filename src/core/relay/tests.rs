@@ -169,8 +169,8 @@ fn what_is_lost_is_the_side_that_the_operation_was_on() {
 #[test]
 fn who_stops_gives_back_what_was_kept() {
     let stopped = STATES.map(|state| {
-        let mut relay = relay(state);
-        (relay.stop(), relay.in_flight() == super::tests::relay(state).in_flight())
+        let mut stopped = relay(state);
+        (stopped.stop(), stopped.in_flight() == relay(state).in_flight())
     });
     let kept = stopped.iter().filter_map(|(holder, _)| *holder).collect::<Vec<_>>();
     assert_eq!(kept, [Holder::Buffer(HELD.buffer), Holder::Pipe(PIPE)]);
