@@ -19,7 +19,11 @@ impl Bells {
     /// Bells for the shards that these wake, in their order.
     #[must_use]
     pub fn new(wakers: Vec<Waker>) -> Self {
-        Self { wakers, ..Self::default() }
+        Self {
+            wakers,
+            #[cfg(test)]
+            rings: std::sync::atomic::AtomicBool::default(),
+        }
     }
 
     /// Wakes one shard.

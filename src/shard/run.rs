@@ -381,8 +381,6 @@ impl<D: Driver> std::fmt::Debug for Shard<D> {
 
 const ALIVE: &str = "a session is in the table until its last action";
 
-/// The one that the driver was given first.
-
 /// Accepts in flight, so that a burst of connections is taken in few turns. With 64 most of those that
 /// are asked for again at a time find nobody, which costs 4 % of a connection
 /// (docs/decisions/0005-accept-forms.md).

@@ -213,7 +213,10 @@ impl Room {
 
     /// Who has rested long enough queues again; when a backend may be back, all do.
     fn wake_the_rested(&mut self, all: bool, now: Moment) {
-        while let Some((_, owner)) = self.resting.pop_front_if(|rest| all || rest.0 <= now) {
+        while let Some(&(until, owner)) = self.resting.front()
+            && (all || until <= now)
+        {
+            self.resting.pop_front();
             self.queue.push_back(owner);
         }
     }
