@@ -1,7 +1,7 @@
 //! What the black-box tests share: the running balancer, its observation through /proc, and bytes
 //! that show it when one is lost. Scripted backends are in [`backend`], what the balancer says when it
-//! ends in [`report`], a look at its descriptors in [`look`], HAProxy and nginx in [`peers`], and other
-//! users in [`user`].
+//! ends in [`report`], configuration files and backends with health in [`scene`], a look at its
+//! descriptors in [`look`], HAProxy and nginx in [`peers`], and other users in [`user`].
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
@@ -10,6 +10,7 @@ pub(crate) mod look;
 pub(crate) mod peers;
 pub(crate) mod puppet;
 pub(crate) mod report;
+pub(crate) mod scene;
 pub(crate) mod user;
 
 use std::ffi::OsStr;

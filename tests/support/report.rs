@@ -61,6 +61,11 @@ impl Report {
         names.map(|name| self.count(name))
     }
 
+    /// The log, line by line.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.log.lines()
+    }
+
     /// Lines of the log with these words.
     pub(crate) fn lines_with(&self, words: &str) -> usize {
         self.log.lines().filter(|line| line.contains(words)).count()
