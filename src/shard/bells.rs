@@ -77,9 +77,9 @@ impl Crowd {
     /// One more waits in `shard`, unless `most` do already.
     pub fn join(&self, shard: usize, most: u32) -> bool {
         let add = |waiting| (waiting < most).then_some(waiting + 1);
-        let joined = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok();
+        let joined = self.waiting.fetch_update(Ordering::SeqCst, Ordering::Relaxed, add).is_ok();
         if joined {
-            self.shards.fetch_or(bit(shard), Ordering::AcqRel);
+            self.shards.fetch_or(bit(shard), Ordering::SeqCst);
         }
         joined
     }
@@ -92,7 +92,7 @@ impl Crowd {
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> u32 {
-        self.waiting.load(Ordering::Acquire)
+        self.waiting.load(Ordering::SeqCst)
     }
 
     /// Whether nobody waits.
@@ -118,16 +118,17 @@ impl Crowd {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let shards = self.shards.swap(0, Ordering::AcqRel);
+        let shards = self.shards.swap(0, Ordering::SeqCst);
         (0..64).filter(|shard| shards & (1 << shard) != 0).for_each(|shard| bells.ring(shard));
         if shards & bit(usize::MAX) != 0 {
             bells.ring_all();
         }
     }
 
-    /// A shard that still has somebody waiting says so after it has looked.
+    /// A shard that still has somebody waiting says so, and then looks whether something has happened
+    /// since it looked before.
     pub fn stay(&self, shard: usize) {
-        self.shards.fetch_or(bit(shard), Ordering::AcqRel);
+        self.shards.fetch_or(bit(shard), Ordering::SeqCst);
     }
 
     /// How often something has happened.

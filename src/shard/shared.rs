@@ -159,12 +159,14 @@ impl Gate {
     #[must_use]
     pub fn enter(&self, most: Option<u32>) -> bool {
         let add = |sessions| (sessions < most.unwrap_or(u32::MAX)).then_some(sessions + 1);
-        self.sessions.fetch_update(Ordering::AcqRel, Ordering::Relaxed, add).is_ok()
+        // Who says that it waits, and then finds no room, while another leaves and finds nobody
+        // waiting, would wait for ever: one order of the four is the same for both.
+        self.sessions.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).is_ok()
     }
 
     /// One session less.
     pub fn leave(&self, bells: &Bells) {
-        self.sessions.fetch_sub(1, Ordering::AcqRel);
+        self.sessions.fetch_sub(1, Ordering::SeqCst);
         if !self.crowd.is_empty() {
             self.crowd.make_room(bells);
         }

@@ -44,6 +44,12 @@ impl Balancer {
         kib * 1024
     }
 
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.running.pid()));
+        threads.expect("it runs").count()
+    }
+
     /// Its descriptors of one kind, shared for a moment.
     fn borrow(&self, kind: &str) -> Vec<OwnedFd> {
         let pid = self.running.pid();

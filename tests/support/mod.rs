@@ -1,11 +1,12 @@
 //! What the black-box tests share: the running balancer, its observation through /proc, and bytes
 //! that show it when one is lost. Scripted backends are in [`backend`], what the balancer says when it
-//! ends in [`report`], configuration files and backends with health in [`scene`], a look at its
+//! ends in [`report`], files in [`file`], backends with health in [`scene`], a look at its
 //! descriptors in [`look`], HAProxy and nginx in [`peers`], and other users in [`user`].
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod backend;
+pub(crate) mod file;
 pub(crate) mod look;
 pub(crate) mod peers;
 pub(crate) mod puppet;
@@ -70,7 +71,11 @@ impl Balancer {
             }
             let said = settings.last().and_then(|line| line.strip_prefix("listening on "));
             if let Some(address) = said {
-                let address = address.parse().expect("an address after `listening on`");
+                // A socket in the file system has none.
+                let address = match address.starts_with("unix:") {
+                    true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                    false => address.parse().expect("an address after `listening on`"),
+                };
                 return Self { address, settings, running };
             }
         }

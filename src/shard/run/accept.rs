@@ -12,7 +12,7 @@ use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
 
 use super::here::{Extra, Here};
-use super::listen::{accept_of, accept_owner};
+use super::listen::{Closing, accept_of, accept_owner};
 use super::{ACCEPTS, Entry, Shard};
 
 impl<D: Driver> Shard<D> {
@@ -33,8 +33,8 @@ impl<D: Driver> Shard<D> {
         let room = self.max_sessions.saturating_sub(self.sessions.len());
         let Self { listening, driver, .. } = self;
         let Some(listening) = &mut listening[index] else { return };
-        let cancelling = listening.closing == Some(super::listen::Closing::Cancelling);
-        if cancelling || !listening.outside.is_empty() {
+        let ends = matches!(listening.closing, Some(Closing::Cancelling | Closing::Closed));
+        if ends || !listening.outside.is_empty() {
             return;
         }
         let wanted = room.min(ACCEPTS as usize);

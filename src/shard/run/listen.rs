@@ -35,6 +35,8 @@ pub(super) enum Closing {
     Until(Moment),
     /// Accepts are being cancelled.
     Cancelling,
+    /// Its socket is closed; who came in by it may still wait outside.
+    Closed,
 }
 
 impl<D: Driver> Shard<D> {
@@ -110,7 +112,7 @@ impl<D: Driver> Shard<D> {
     pub(super) fn close_now(&mut self, index: usize) {
         let now = self.now;
         let Some(listening) = &mut self.listening[index] else { return };
-        if listening.closing != Some(Closing::Cancelling) {
+        if !matches!(listening.closing, Some(Closing::Cancelling | Closing::Closed)) {
             listening.closing = Some(Closing::Until(now));
         }
         // Cancels get lost now and then.
@@ -122,7 +124,7 @@ impl<D: Driver> Shard<D> {
         let closing = self.listening.iter().flatten().filter_map(|one| one.closing);
         let until = closing.filter_map(|closing| match closing {
             Closing::Until(moment) => Some(moment),
-            Closing::Cancelling => None,
+            Closing::Cancelling | Closing::Closed => None,
         });
         until.min()
     }
@@ -142,12 +144,16 @@ impl<D: Driver> Shard<D> {
                     self.counters().accepted.add(1);
                     self.open_or_wait(index, client);
                 }
+                // Before those who wait outside are in, which may take long: a client that comes now
+                // is refused, or meets who listens there instead.
+                self.driver.stop_listening(number);
                 let Some(listening) = &mut self.listening[index] else { return };
-                if listening.outside.is_empty() {
-                    self.driver.stop_listening(number);
-                    self.listening[index] = None;
+                match listening.outside.is_empty() {
+                    true => self.listening[index] = None,
+                    false => listening.closing = Some(Closing::Closed),
                 }
             }
+            Some(Closing::Closed) if listening.outside.is_empty() => self.listening[index] = None,
             _ => {}
         }
     }
