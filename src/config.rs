@@ -67,6 +67,8 @@ pub struct ProcessConfig {
     pub room_a_shard: Room,
     /// Buffers for each shard.
     pub buffers: u16,
+    /// What the two numbers above are if somebody said so.
+    pub asked: Asked,
     /// How long a shard looks for work before it sleeps.
     pub busy_poll: Option<Duration>,
     /// Descriptors that the process may have.
@@ -79,6 +81,15 @@ pub struct ProcessConfig {
     pub log_level: LogLevel,
     /// How long an answer of the name servers is believed at least.
     pub resolve_ttl_min: Duration,
+}
+
+/// Numbers that follow from the host where nothing is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Sessions at a time over all shards.
+    pub max_sessions: Option<u32>,
+    /// Buffers for each shard.
+    pub buffers: Option<u16>,
 }
 
 impl Config {

@@ -4,11 +4,11 @@ use std::io;
 
 use uring::{CpuList, NofileLimit};
 
-use super::ProcessConfig;
 use super::cpus::{CpuProblem, HostCpus};
 use super::draft::{At, Draft, ProcessDraft};
 use super::plan::{ListenerConfig, PoolConfig};
 use super::problem::{Place, Problem, Problems};
+use super::{Asked, ProcessConfig};
 use crate::core::relay::Splice;
 use crate::shard::Room;
 
@@ -108,6 +108,10 @@ pub(super) fn process(
         engine: draft.engine,
         room_a_shard: Room { max_sessions: max_sessions_a_shard, max_pipes },
         buffers: draft.buffers.unwrap_or_else(|| buffers_for(max_sessions_a_shard)),
+        asked: Asked {
+            max_sessions: draft.max_sessions.as_ref().map(|sessions| sessions.value),
+            buffers: draft.buffers,
+        },
         busy_poll: draft.busy_poll,
         nofile,
         drain_timeout: draft.drain_timeout,

@@ -226,8 +226,9 @@ fn needs_restart(before: &ProcessConfig, now: &ProcessConfig) -> Vec<String> {
     let differs = [
         ("shards or cpus", before.cpus != now.cpus),
         ("engine", before.engine != now.engine),
-        ("max_sessions", before.room_a_shard.max_sessions != now.room_a_shard.max_sessions),
-        ("buffers", before.buffers != now.buffers),
+        // Where nothing is said they follow from what else is in the file.
+        ("max_sessions", before.asked.max_sessions != now.asked.max_sessions),
+        ("buffers", before.asked.buffers != now.asked.buffers),
         ("busy_poll", before.busy_poll != now.busy_poll),
         ("report_interval", before.report_interval != now.report_interval),
         ("log_level", before.log_level != now.log_level),

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use uring::{Listen, ListenError, UnixListen, UnixListenError};
 
@@ -25,6 +25,8 @@ pub struct World {
     shared: Arc<Shared>,
     listeners: Vec<KnownListener>,
     pools: HashMap<String, KnownPool>,
+    /// Listeners that are not configured any more and whose sockets may be closing still.
+    retired: Vec<Weak<Listener>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,8 @@ impl World {
     /// Nothing is in force.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, listeners: Vec::new(), pools: HashMap::new() }
+        let (listeners, pools, retired) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { shared, listeners, pools, retired }
     }
 
     /// Puts a configuration in force.
@@ -122,15 +125,17 @@ impl World {
 
     /// Closes what is not configured any more.
     fn retire(
-        &self,
+        &mut self,
         listeners: &[KnownListener],
         pools: &HashMap<String, KnownPool>,
         changes: &mut Changes,
     ) {
+        self.retired.retain(|listener| listener.strong_count() > 0);
         for KnownListener { listener, .. } in &self.listeners {
             if !listeners.iter().any(|known| known.listener.id == listener.id) {
                 changes.listeners_removed.push(listener.address.to_string());
                 listener.sockets.close();
+                self.retired.push(Arc::downgrade(listener));
             }
         }
         for (name, known) in &self.pools {
@@ -165,12 +170,26 @@ impl World {
                     Ok((known.listener.address.clone(), Arc::clone(&known.listener.sockets)))
                 }
                 None => {
-                    let (address, sockets) = listen(config, shards)?;
+                    let (address, sockets) =
+                        listen(config, shards, self.leaves(config, listeners))?;
                     changes.listeners_added.push(address.to_string());
                     Ok((address, Arc::new(sockets)))
                 }
             })
             .collect()
+    }
+
+    /// Whether a listener of our own leaves the address, or one that includes it: its sockets are
+    /// closed a moment after this, and clients that come meanwhile meet the new ones at the latest
+    /// when they ask again.
+    fn leaves(&self, config: &ListenerConfig, listeners: &[ListenerConfig]) -> bool {
+        let stays = |known: &KnownListener| {
+            listeners.iter().any(|config| config.address == known.config.address)
+        };
+        let leaving = self.listeners.iter().filter(|known| !stays(known));
+        let leaving = leaving.map(|known| Arc::clone(&known.listener));
+        let left = self.retired.iter().filter_map(Weak::upgrade);
+        leaving.chain(left).any(|listener| overlap(&listener.address, &config.address))
     }
 
     fn known(&self, config: &ListenerConfig) -> Option<&KnownListener> {
@@ -261,6 +280,13 @@ impl World {
     }
 }
 
+/// Whether two listeners cannot be had at once.
+fn overlap(one: &Address, other: &Address) -> bool {
+    let (Address::Inet(one), Address::Inet(other)) = (one, other) else { return false };
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (a == b || a.is_unspecified() || b.is_unspecified())
+}
+
 /// Whether two configurations of one listener differ in nothing but where the pool is in its list.
 fn is_same(one: &ListenerConfig, other: &ListenerConfig) -> bool {
     *one == ListenerConfig { pool: one.pool, ..other.clone() }
@@ -302,10 +328,14 @@ pub enum BindError {
     Descriptors(Address, io::Error),
 }
 
-/// One socket for each shard.
-fn listen(config: &ListenerConfig, shards: usize) -> Result<(Address, Sockets), BindError> {
+/// One socket for each shard; `ours` says whether those that are there already are our own.
+fn listen(
+    config: &ListenerConfig,
+    shards: usize,
+    ours: bool,
+) -> Result<(Address, Sockets), BindError> {
     match &config.address {
-        Address::Inet(address) => listen_inet(*address, config, shards),
+        Address::Inet(address) => listen_inet(*address, config, shards, ours),
         Address::Unix(path) => listen_unix(path, config, shards),
     }
 }
@@ -330,9 +360,12 @@ fn listen_inet(
     address: SocketAddr,
     config: &ListenerConfig,
     shards: usize,
+    ours: bool,
 ) -> Result<(Address, Sockets), BindError> {
     let (backlog, options) = (config.backlog, config.options);
-    uring::check_unused(address)?;
+    if !ours {
+        uring::check_unused(address)?;
+    }
     let mut how = Listen { address, backlog, shared: true, options };
     let mut sockets: Vec<OwnedFd> = Vec::with_capacity(shards);
     for _ in 0..shards {
