@@ -1,5 +1,6 @@
 //! A look at the balancer's own descriptors: what its pipes hold, and how its sockets are set.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -42,6 +43,15 @@ impl Balancer {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("proc(5)");
         let kib: u64 = line.trim_end_matches("kB").trim().parse().expect("proc(5)");
         kib * 1024
+    }
+
+    /// The network addresses that it listens on.
+    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+        let sockets = self.borrow("socket:").into_iter();
+        let listening = sockets
+            .filter(|socket| rustix::net::sockopt::socket_acceptconn(socket).unwrap_or(false));
+        let names = listening.filter_map(|socket| rustix::net::getsockname(&socket).ok());
+        names.filter_map(|name| SocketAddr::try_from(name).ok()).collect()
     }
 
     /// How many threads it has.
