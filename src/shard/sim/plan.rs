@@ -160,7 +160,8 @@ fn doings(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<(
         let at = started_at + rng.u64(..window_ns);
         doings.push((at, doing));
         if let Some(undoing) = undoing
-            && (well_behaved || rng.u8(..8) > 0)
+            // Who waits outside waits for ever.
+            && (well_behaved || rng.u8(..8) > 0 || undoing == Doing::Leave)
         {
             doings.push((at + rng.u64(..window_ns), undoing));
         }
