@@ -7,8 +7,10 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::config::Config;
+use crate::core::moment::Moment;
 use crate::core::session::EndReason;
 use crate::logging::Logging;
+use crate::shard::condition::Health;
 use crate::shard::counters::Counters;
 use crate::shard::driver::Counts;
 use crate::shard::pool::Member;
@@ -59,13 +61,24 @@ pub(crate) fn at_the_end(config: &Config, shared: &Shared, drivers: &[Counts], l
 
 fn tell_backends(shared: &Shared) {
     let snapshot = shared.snapshot();
-    for Member { backend, .. } in snapshot.pools.iter().flat_map(|pool| &pool.members) {
-        let (connected, failed) = backend.connected_and_failed();
-        let active = backend.active();
-        info!(
-            "backend {}: {active} connections, {connected} connected, {failed} failed",
-            backend.name
-        );
+    let now = Moment::from_ns(uring::monotonic_ns());
+    for pool in &snapshot.pools {
+        for Member { backend, .. } in &pool.members {
+            let (connected, failed) = backend.connected_and_failed();
+            let (name, active) = (&backend.name, backend.active());
+            let health = match backend.condition.health(now) {
+                Health::Up => "up",
+                Health::Ejected => "ejected",
+                Health::Down => "down",
+            };
+            info!(
+                "backend {name}: {active} connections, {connected} connected, {failed} failed, {health}"
+            );
+        }
+        let (name, waiting) = (&pool.name, pool.state.crowd.len());
+        if waiting > 0 {
+            info!("pool {name}: {waiting} clients wait");
+        }
     }
 }
 
