@@ -188,7 +188,9 @@ impl Contender {
             Program::Evenkeel => {
                 let (ip, port) = (address.ip().to_string(), address.port().to_string());
                 let to = ["--host", &ip, "--port", &port, "--backends", &backend_text];
-                let alike = ["--shards", "1", "--log-level", "ERROR"];
+                // As the others: one thread, no log, no health checks.
+                let alike =
+                    ["--shards", "1", "--log-level", "ERROR", "--health-check-interval", "0"];
                 (to.into_iter().chain(alike).map(OsString::from).collect(), None)
             }
             Program::Haproxy { options } => {
@@ -271,7 +273,8 @@ mod tests {
     fn contenders_differ_in_what_their_names_say() {
         let plain = command_of("evenkeel");
         assert!(plain.ends_with(
-            "evenkeel --host 127.0.0.1 --port 18000 --backends 127.0.0.1:18001 --shards 1 --log-level ERROR"
+            "evenkeel --host 127.0.0.1 --port 18000 --backends 127.0.0.1:18001 --shards 1 --log-level ERROR \
+             --health-check-interval 0"
         ));
         assert_eq!(command_of("evenkeel-splice"), format!("{plain} --splice always"));
         assert!(

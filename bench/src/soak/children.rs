@@ -54,6 +54,8 @@ impl Evenkeel {
         let mut command = Command::new(evenkeel());
         command.args(["--host", "127.0.0.1", "--port", "0", "--backends", backends]);
         command.args(["--shards", &shards.to_string(), "--log-level", "INFO"]);
+        // What comes to the backends are the clients of the soak; and who is left at the end is cut.
+        command.args(["--health-check-interval", "0", "--drain-timeout", "1s"]);
         command.args(engine.into_iter().flat_map(|engine| ["--engine", engine]));
         command.stdin(Stdio::null()).stderr(File::create(&log)?);
         let program = Program::start(command, End::Signal)?;
