@@ -3,10 +3,13 @@
 use std::cmp::Ordering;
 
 use super::Pool;
-use super::eligible::Eligible;
+use super::eligible::{Eligible, WARM};
 use super::tables::Seat;
 
 /// Connections over weight; what warms up weighs less.
+///
+/// One that has none is not busy whatever its weight: else the heavier of two idle backends would get
+/// every client of a quiet pool, and the other nobody. One that warms up is never as good as that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     connections: u64,
@@ -15,7 +18,10 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn of<P: Pool>(eligible: &Eligible<'_, P>, seat: Seat) -> Self {
-        let connections = u64::from(eligible.pool.connections(seat.backend)) + 1;
+        let connections = match eligible.pool.connections(seat.backend) {
+            0 if eligible.warmth(seat) == WARM => 0,
+            connections => u64::from(connections) + 1,
+        };
         Self { connections, weight: eligible.weight(seat) }
     }
 

@@ -85,7 +85,20 @@ fn least_connections_counts_them_against_the_weight() {
     // 9 of 4 and 2 of 1.
     check(&[4, 1], &[8, 1], 1);
     check(&[256, 1], &[u32::MAX, u32::MAX], 0);
-    check(&[1, 256, 255], &[0, 0, 0], 1);
+    check(&[1, 256, 255], &[1, 1, 1], 1);
+    // Whoever has none is the least busy.
+    check(&[256, 1], &[1, 0], 1);
+}
+
+#[test]
+fn least_connections_takes_turns_among_idle_ones_whatever_their_weights() {
+    let pool = Fixed::new(Algorithm::LeastConnections, &[1, 256, 255]);
+    assert_eq!(pool.picks(6), [0, 1, 2, 0, 1, 2]);
+    // Not with one that warms up.
+    assert_eq!(
+        pool.warmed_to(&[256, 255, 256]).picks(4).iter().filter(|&&one| one == 1).count(),
+        0
+    );
 }
 
 #[test]
@@ -125,6 +138,13 @@ fn p2c_takes_the_less_busy_of_the_two_there_are() {
     check(&[1, 1], &[4, 5], 0);
     check(&[3, 1], &[4, 1], 0);
     check(&[1], &[9], 0);
+}
+
+#[test]
+fn p2c_gives_idle_ones_their_share_by_weight() {
+    let shares = Fixed::new(Algorithm::P2c, &[1, 1, 2]).shares(4000);
+    let near = |share: u32, ideal: u32| share.abs_diff(ideal) < 200;
+    assert!(near(shares[0], 1000) && near(shares[1], 1000) && near(shares[2], 2000), "{shares:?}");
 }
 
 #[test]
