@@ -42,6 +42,16 @@ impl At {
         Self::Unix(new_name("sock"))
     }
 
+    /// Whether somebody listens there, if it is a path. HAProxy binds sockets in the file system after
+    /// those on the network, and by another name first, which the kernel remembers.
+    fn is_listened_to(&self) -> bool {
+        let Self::Unix(path) = self else { return true };
+        let sockets = std::fs::read_to_string("/proc/net/unix").expect("proc(5)");
+        let (name, first_name) = (path.display().to_string(), format!("{}.", path.display()));
+        let named = |line: &str| line.ends_with(&name) || line.contains(&first_name);
+        path.exists() && sockets.lines().any(|line| line.contains(LISTENS) && named(line))
+    }
+
     pub(crate) fn inet(&self) -> SocketAddr {
         match self {
             Self::Inet(address) => *address,
@@ -79,7 +89,7 @@ impl Program {
                 format!("server {{ listen {from}; proxy_pass {to}; proxy_protocol on; }}\n")
             }
         };
-        self.started(&text)
+        self.started(&text, from)
     }
 
     /// Expects a header from who comes to `at`, and answers with the addresses that it knows:
@@ -100,7 +110,7 @@ impl Program {
                 format!("server {{ listen {at} proxy_protocol; return \"{answer}\"; }}\n")
             }
         };
-        self.started(&text)
+        self.started(&text, at)
     }
 
     /// What it answers to who has sent it a header.
@@ -119,7 +129,7 @@ impl Program {
         }
     }
 
-    fn started(self, text: &str) -> Option<Peer> {
+    fn started(self, text: &str, at: &At) -> Option<Peer> {
         let name = match self {
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",
@@ -133,7 +143,7 @@ impl Program {
             skip("haproxy, and nginx with its stream module (scripts/install-test-packages)");
             return None;
         }
-        // The last one that is bound: when it listens, the others do.
+        // The last one that is bound: when it listens, the others of its family do.
         let ready = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let folder = new_name("peer");
         std::fs::create_dir(&folder).expect("a folder for temporary files");
@@ -162,7 +172,7 @@ impl Program {
         let mut listens = || {
             let ended = peer.child.try_wait().expect("our child");
             assert!(ended.is_none(), "{name} does not like its configuration; see above");
-            TcpStream::connect(ready).is_ok()
+            TcpStream::connect(ready).is_ok() && at.is_listened_to()
         };
         eventually(&mut listens, || format!("{name} does not listen"));
         Some(peer)
@@ -210,3 +220,6 @@ impl Drop for At {
 
 /// HAProxy can answer by itself in HTTP only.
 const QUESTION: &str = "GET / HTTP/1.0\r\n\r\n";
+
+/// `__SO_ACCEPTCON` in the flags of a unix socket (include/linux/net.h).
+const LISTENS: &str = " 00010000 ";
