@@ -49,10 +49,10 @@ fn clients_of_different_addresses_are_spread() {
 fn the_option_without_a_value_sticks_by_address() {
     let trio = Trio::new();
     let addresses = trio.0.each_ref().map(|one| one.address);
-    let balancer = Balancer::before(&addresses, "-s rr --sticky-key");
+    let balancer = Balancer::before(&addresses, "-s rr --log-level DEBUG --sticky-key");
     let first = balancer.ask_from(7);
     (0..5).for_each(|_| assert_eq!(balancer.ask_from(7), first));
-    assert!(balancer.lines_with("(sticky)") >= 5, "{}", balancer.log());
+    balancer.wait_for_lines("(sticky)", 5);
 }
 
 #[test]
