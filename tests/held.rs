@@ -7,6 +7,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use support::backend::Backend;
@@ -86,6 +87,25 @@ fn the_option_for_503_answers_with_that_text() {
     assert_eq!(all_of(&balancer.connect()), Ok(TEXT_503.to_vec()));
     let report = balancer.end();
     assert_eq!(report.lines_with("sessions ended: SC backend-unreachable 2"), 1, "{report:?}");
+}
+
+#[test]
+fn who_goes_on_sending_while_it_is_told_is_not_reset() {
+    let options = "--wait-for-backend-timeout 0 --on-unavailable 503";
+    let balancer = Balancer::before(&[own_address()], options);
+    for _ in 0..5 {
+        let mut client = say(&balancer, b"POST / HTTP/1.0\r\n\r\n");
+        let mut text = [0; TEXT_503.len()];
+        client.read_exact(&mut text).unwrap();
+        assert_eq!(text, TEXT_503);
+        // Much less than it may take to notice, and long enough for whoever does not wait for it.
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(20));
+            client.write_all(&[b'x'; 10_000]).unwrap();
+        }
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(all_of(&client), Ok(Vec::new()));
+    }
 }
 
 #[test]
