@@ -6,7 +6,7 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -221,6 +221,56 @@ fn close_cuts_exactly_the_sessions_of_the_backend_that_goes_down_and_keep_none()
 }
 
 #[test]
+fn a_session_that_is_on_its_way_to_a_backend_that_goes_down_is_served_by_another() {
+    let [slow, other] = [own_address(), own_address()];
+    let checked = |address: SocketAddr| SocketAddr::new(address.ip(), address.port() + 1);
+    let [slow_health, _other_health] = [slow, other].map(|one| Checked::on(checked(one), "??"));
+    let (full, _other) = (FullListener::new(slow), Backend::named_on(other, "B2"));
+    let port = slow.port() + 1;
+    let lines = format!(
+        "algorithm = \"round-robin\"\non_marked_down = \"close\"\nconnect_timeout = \"30s\"\n{}",
+        http(&format!("port = {port}"))
+    );
+    let balancer = before_pool(&lines, &[(slow, ""), (other, "")], "--shards 1");
+    slow_health.wait_for_checks(2);
+    let client = balancer.connect();
+    balancer.wait_for_lines(&format!("-> {slow} "), 1);
+    slow_health.answer(500);
+    balancer.wait_for_lines(&format!("web/{slow} is down"), 1);
+    full.accept_from_now_on("B1");
+    assert_eq!(name_of(&client), "B2");
+}
+
+/// A listener whose queue is full, so that the kernel lets connects wait.
+struct FullListener {
+    listener: std::net::TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl FullListener {
+    fn new(address: SocketAddr) -> Self {
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        socket2::SockRef::from(&listener).listen(0).unwrap();
+        let soon = std::time::Duration::from_millis(200);
+        let connect = || TcpStream::connect_timeout(&address, soon).ok();
+        let queue = std::iter::from_fn(connect).collect();
+        Self { listener, _queue: queue }
+    }
+
+    /// Everybody gets in, is told a name, and may stay.
+    fn accept_from_now_on(&self, name: &'static str) {
+        let listener = self.listener.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            while let Ok((mut client, _)) = listener.accept() {
+                let _ = client.write_all(name.as_bytes());
+                open.push(client);
+            }
+        });
+    }
+}
+
+#[test]
 fn backups_serve_while_all_primaries_are_down_and_no_longer() {
     let [one, other, backup] = ["P1", "P2", "K1"].map(Checked::new);
     let lines = format!("algorithm = \"round-robin\"\n{}", http(""));
@@ -276,7 +326,7 @@ impl Scripted {
         }))
     }
 
-    fn address(&self) -> std::net::SocketAddr {
+    fn address(&self) -> SocketAddr {
         self.0.address
     }
 }

@@ -157,6 +157,11 @@ struct Told {
 
 impl Checked {
     pub(crate) fn new(name: &'static str) -> Self {
+        Self::on(own_address(), name)
+    }
+
+    /// The same at an address of one's own.
+    pub(crate) fn on(address: SocketAddr, name: &'static str) -> Self {
         let told = Arc::new(Told {
             status: AtomicU16::new(200),
             silent: AtomicBool::new(false),
@@ -164,7 +169,7 @@ impl Checked {
             clients: AtomicUsize::new(0),
         });
         let tell = Arc::clone(&told);
-        let backend = Backend::on(own_address(), move |client| serve(client, name, &tell));
+        let backend = Backend::on(address, move |client| serve(client, name, &tell));
         Self { backend, told }
     }
 

@@ -58,6 +58,9 @@ impl<D: Driver> Shard<D> {
                 }
                 return self.on_connect_failed(owner, Errno::ECONNREFUSED);
             }
+            if here.is_cut_off(candidate.backend) {
+                return self.on_connect_failed(owner, Errno::EHOSTDOWN);
+            }
             if let Err(errno) = self.announce(owner, &here) {
                 return self.on_connect_failed(owner, errno);
             }
@@ -158,6 +161,14 @@ impl<D: Driver> Shard<D> {
 }
 
 impl Here {
+    /// Whether a backend's sessions have been cut because it is down: one that is connected only now
+    /// would outlive that, and can still go elsewhere.
+    fn is_cut_off(&self, backend: BackendId) -> bool {
+        self.pool.close_when_down
+            && self.pool.destination == Destination::Backends
+            && !self.pool.backend(backend).condition.is_up()
+    }
+
     fn can_meet_itself(&self, candidate: Candidate) -> bool {
         match self.pool.destination {
             Destination::Backends => {
