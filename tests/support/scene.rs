@@ -2,7 +2,7 @@
 //! clients and backends, and backends that tell checks what a test wants them to tell.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -71,19 +71,24 @@ pub(crate) fn before_pool(lines: &str, backends: &[(SocketAddr, &str)], options:
 /// Health checks are off.
 pub(crate) const UNCHECKED: &str = "[pool.web.health]\ntype = \"off\"";
 
-/// An address that nobody else uses, where a backend can listen, leave, and listen again.
+/// An address that nobody else uses, where a backend can listen, leave, and listen again. The next
+/// higher port is its own, too.
 pub(crate) fn own_address() -> SocketAddr {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let count = u16::try_from(count).expect("no test needs so many");
-    let (high, low) = (count / 250, count % 250 + 1);
-    let byte = |number: u16| u8::try_from(number).expect("less than 256");
-    // Processes that run at the same time have other addresses, or other ports, of which the kernel
-    // gives none to anybody. The next higher port is its own, too.
+    static COUNT: AtomicU16 = AtomicU16::new(0);
     let process = std::process::id();
-    let group = u8::try_from(128 + process % 100).expect("less than 228");
+    // The kernel gives ports below 32768 to nobody.
     let port = 10_000 + 2 * u16::try_from(process / 100 % 10_000).expect("less than 10000");
-    SocketAddr::from((Ipv4Addr::new(127, group, byte(high), byte(low)), port))
+    let group = u8::try_from(128 + process % 100).expect("less than 228");
+    loop {
+        let [high, low] = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let address = SocketAddr::from((Ipv4Addr::new(127, group, high, low.max(1)), port));
+        // Where files are modules of one program each has a count of its own. As long as the program
+        // runs, a datagram socket says that the address is taken.
+        if let Ok(taken) = UdpSocket::bind(address) {
+            std::mem::forget(taken);
+            return address;
+        }
+    }
 }
 
 impl Balancer {
