@@ -32,6 +32,11 @@ impl User {
         Some(user)
     }
 
+    /// As the kernel and its filters know it.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// A copy of this program, run by the user.
     pub(crate) fn may_run(&self, program: &Path) -> Command {
         let copy = self.folder.join(program.file_name().expect("a program"));
