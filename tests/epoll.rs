@@ -13,6 +13,8 @@ mod balance;
 mod bytes;
 #[path = "curl.rs"]
 mod curl;
+#[path = "drain.rs"]
+mod drain;
 #[path = "ends.rs"]
 mod ends;
 #[path = "failover.rs"]
@@ -31,5 +33,13 @@ mod limits;
 mod program;
 #[path = "python_bugs.rs"]
 mod python_bugs;
+#[path = "proxy_protocol.rs"]
+mod proxy_protocol;
+#[path = "reload.rs"]
+mod reload;
+#[path = "reload_proof.rs"]
+mod reload_proof;
 #[path = "telling.rs"]
 mod telling;
+#[path = "who.rs"]
+mod who;

@@ -109,9 +109,12 @@ fn a_listener_that_comes_is_there_and_one_that_goes_serves_who_has_reached_it() 
     // Although nobody of them is in yet.
     refused(added);
     drop(running);
-    for mut client in waiting {
-        echo(&mut client);
-    }
+    // Each in its turn, which is not that in which they came: they wait in several queues.
+    std::thread::scope(|scope| {
+        for mut client in waiting {
+            scope.spawn(move || echo(&mut client));
+        }
+    });
     // The other one has not noticed.
     echo(&mut balancer.connect());
 }

@@ -16,11 +16,18 @@ pub(crate) struct ConfigFile {
 
 impl ConfigFile {
     pub(crate) fn new(text: &str) -> Self {
+        // Each test file that is a module of one program counts for itself.
         static FOLDERS: AtomicU32 = AtomicU32::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("evenkeel-file-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir(&folder).expect("a folder for temporary files");
+        let folder = loop {
+            let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+            let name = format!("evenkeel-file-{}-{number}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
+            match std::fs::create_dir(&folder) {
+                Ok(()) => break folder,
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", folder.display()),
+            }
+        };
         let file = Self { path: folder.join("evenkeel.toml"), folder };
         file.write(text);
         file
