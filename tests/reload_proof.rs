@@ -69,7 +69,7 @@ fn one(file: &ConfigFile, balancer: &Balancer, text: &str, load: &Load, number: 
 fn text(number: usize, addresses: &[SocketAddr; 3], port: u16) -> String {
     let turn = number / 3;
     let [weights, members, more] =
-        [turn + usize::from(number % 3 > 0), turn + usize::from(number % 3 > 1), turn];
+        [turn + usize::from(!number.is_multiple_of(3)), turn + usize::from(number % 3 > 1), turn];
     let mut text = QUIET_FILE.to_owned() + &listener("127.0.0.1:0", "web");
     if more % 2 == 1 {
         text += &listener(&format!("127.0.0.2:{port}"), "web");
