@@ -11,6 +11,7 @@ use Direction::{BackendToClient, ClientToBackend};
 
 mod arrival;
 mod moving;
+mod moving_table;
 mod saying;
 mod table;
 
