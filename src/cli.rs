@@ -121,6 +121,7 @@ fn key_of(name: &str) -> String {
         "health_check_timeout" => "`timeout` in [pool.NAME.health]".to_owned(),
         "health_check_path" => "`path` in [pool.NAME.health]".to_owned(),
         "rise" | "fall" => format!("`{name}` in [pool.NAME.health]"),
+        "tcp_keepalive" | "tcp_user_timeout" => format!("`{name}` in [defaults]"),
         _ if listener.contains(&name) => format!("`{name}` in [[listener]]"),
         _ => format!("`{name}` in [pool.NAME]"),
     }
@@ -220,6 +221,8 @@ mod tests {
             ("-b a:1", "`backends` in [pool.NAME]"),
             ("-s rr", "`algorithm` in [pool.NAME]"),
             ("--allow 10.0.0.0/8", "`allow` in [[listener]]"),
+            ("--tcp-keepalive 1s", "`tcp_keepalive` in [defaults]"),
+            ("--source 127.0.0.1", "`source` in [pool.NAME]"),
             ("-c 5", "`interval` in [pool.NAME.health]"),
             ("--original-dst", "destination = \"original-dst\""),
             ("--backend-max-connections 5", "`max_connections` in [[pool.NAME.backend]]"),

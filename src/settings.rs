@@ -7,7 +7,7 @@ use std::time::Duration;
 use uring::ListenOptions;
 
 use crate::config::plan::{
-    Access, Address, BackendConfig, Check, Destination, HealthConfig, ListenerConfig,
+    Access, Address, BackendConfig, Check, Connect, Destination, HealthConfig, ListenerConfig,
     OnUnavailable, PerIp, PoolConfig, ProxyVersion, StickyBy,
 };
 use crate::config::{BUFFER_BYTES, Config, ProcessConfig};
@@ -159,6 +159,9 @@ impl Lines {
             };
             self.add("header", format!("PROXY version {version} to backends"));
         }
+        if pool.connect != Connect::default() {
+            self.add("connects", describe_connect(&pool.connect));
+        }
         self.add("splice", describe_splice(pool.splice, max_pipes));
     }
 
@@ -204,7 +207,31 @@ fn describe_options(options: ListenOptions) -> String {
         .map(|silence| format!(", accepts who speaks or is silent for {}", time(silence)));
     let fast_open = (options.fast_open > 0)
         .then(|| format!(", TCP Fast Open for {} at a time a shard", options.fast_open));
-    [deferred, fast_open].into_iter().flatten().collect()
+    let watch = describe_watch(options.keepalive, options.user_timeout);
+    let watch = watch.into_iter().map(|part| format!(", {part}"));
+    [deferred, fast_open].into_iter().flatten().chain(watch).collect()
+}
+
+fn describe_connect(connect: &Connect) -> String {
+    let sources: Vec<String> = connect.sources.iter().map(ToString::to_string).collect();
+    let sources = match sources.as_slice() {
+        [] => None,
+        [source] => Some(format!("from {source}")),
+        [..] => Some(format!("from {} in turn", sources.join(" "))),
+    };
+    let watch = describe_watch(connect.keepalive, connect.user_timeout);
+    sources.into_iter().chain(watch).collect::<Vec<_>>().join(", ")
+}
+
+/// How a peer that is lost is noticed.
+fn describe_watch(
+    keepalive: Option<Duration>,
+    user_timeout: Option<Duration>,
+) -> impl Iterator<Item = String> {
+    let keepalive = keepalive.map(|silence| format!("probed after {} of silence", time(silence)));
+    let user_timeout = user_timeout
+        .map(|timeout| format!("lost after {} without an acknowledgement", time(timeout)));
+    [keepalive, user_timeout].into_iter().flatten()
 }
 
 fn describe_access(access: &Access) -> String {

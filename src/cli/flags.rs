@@ -1,5 +1,6 @@
 //! The balancer's options, grouped as the help shows them.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::words::{
 use crate::config::plan::{Rate, Target};
 use crate::config::text::{
     backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, some_seconds,
+    source,
 };
 
 /// Options of the balancer.
@@ -116,6 +118,16 @@ pub struct PoolFlags {
     /// The PROXY header that backends get [default: off]
     #[arg(long, value_enum, ignore_case = true)]
     pub send_proxy: Option<ProxyName>,
+    /// Addresses of this host that connections to backends come from, in turn [default: the kernel's choice]
+    #[arg(long, value_name = "IP,...", value_delimiter = ',', value_parser = source)]
+    pub source: Vec<IpAddr>,
+    /// Probe clients and backends that are silent for this long [default: never]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub tcp_keepalive: Option<Duration>,
+    /// How long clients and backends may leave what they were sent without an acknowledgement [default: the
+    /// kernel's, about 15 minutes]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub tcp_user_timeout: Option<Duration>,
     /// How long a backend may take to accept a connection
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     pub connect_timeout: Duration,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use uring::{CpuList, ListenOptions};
 
 use super::plan::{
-    AcceptProxy, Access, BackendConfig, Check, Destination, EjectionConfig, HealthConfig, MaxAge,
-    OnUnavailable, PerIp, PoolConfig, Queue, StickyBy, StickyConfig, Target,
+    AcceptProxy, Access, BackendConfig, Check, Connect, Destination, EjectionConfig, HealthConfig,
+    MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, StickyBy, StickyConfig, Target,
 };
 use super::problem::{Place, Problem};
 use crate::cli::{Endpoint, EngineName, LogLevel, StickyKey};
@@ -99,6 +99,8 @@ pub struct PoolDraft {
     pub config: PoolConfig,
     /// Where each backend is written.
     pub backend_places: Vec<Place>,
+    /// Where each source address is written.
+    pub source_places: Vec<Place>,
 }
 
 impl ProcessDraft {
@@ -138,6 +140,7 @@ impl PoolConfig {
             close_when_down: false,
             send_proxy: None,
             max_age: None,
+            connect: Connect::default(),
             splice: Splice::Auto(Bulk::MEASURED),
             slow_start: None,
             health: Some(HealthConfig::defaults()),

@@ -8,7 +8,7 @@ use super::draft::{
     At, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft, service_unavailable,
 };
 use super::plan::{
-    AcceptProxy, Access, BackendConfig, Check, HealthConfig, MaxAge, OnUnavailable, PerIp,
+    AcceptProxy, Access, BackendConfig, Check, Connect, HealthConfig, MaxAge, OnUnavailable, PerIp,
     PoolConfig, Queue, StickyConfig, Target,
 };
 use super::pools::{HEALTH_PATH, HEALTHY_STATUS};
@@ -24,7 +24,7 @@ pub(super) fn draft(serve: &Serve) -> Result<Draft, Problems> {
     override_by(&mut process, &serve.process);
     Ok(Draft {
         process,
-        listeners: vec![listener(&serve.listener)],
+        listeners: vec![listener(&serve.listener, &serve.pool)],
         pools: vec![pool(&serve.pool, &serve.health)?],
         place: Place::CommandLine,
         warnings: Vec::new(),
@@ -54,7 +54,7 @@ pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
     process.report_interval = flags.report_interval.or(process.report_interval);
 }
 
-fn listener(flags: &ListenerFlags) -> ListenerDraft {
+fn listener(flags: &ListenerFlags, both_sides: &PoolFlags) -> ListenerDraft {
     let on = match flags.host.strip_prefix("unix:") {
         Some(path) => Target::Unix(PathBuf::from(path)),
         None => Target::Host(Endpoint { host: flags.host.clone(), port: flags.port }),
@@ -69,7 +69,8 @@ fn listener(flags: &ListenerFlags) -> ListenerDraft {
         options: ListenOptions {
             defer_accept: flags.defer_accept,
             fast_open: flags.tcp_fastopen.unwrap_or(0),
-            ..ListenOptions::default()
+            keepalive: both_sides.tcp_keepalive,
+            user_timeout: both_sides.tcp_user_timeout,
         },
         max_sessions: None,
         access: Access { allow: flags.allow.clone(), deny: flags.deny.clone() },
@@ -102,6 +103,11 @@ fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> 
         max_age: max_age
             .transpose()
             .map_err(|problem| wrong("max_connection_age_jitter", problem))?,
+        connect: Connect {
+            sources: flags.source.clone(),
+            keepalive: flags.tcp_keepalive,
+            user_timeout: flags.tcp_user_timeout,
+        },
         splice: flags.splice.into(),
         slow_start: flags.slow_start,
         health: health_config(health)?,
@@ -109,7 +115,8 @@ fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> 
     };
     let config = if flags.original_dst { config.with_original_destination() } else { config };
     let backend_places = vec![Place::CommandLine; config.backends.len()];
-    Ok(PoolDraft { place: Place::CommandLine, config, backend_places })
+    let source_places = vec![Place::CommandLine; config.connect.sources.len()];
+    Ok(PoolDraft { place: Place::CommandLine, config, backend_places, source_places })
 }
 
 fn backends(flags: &PoolFlags) -> Vec<BackendConfig> {

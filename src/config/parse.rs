@@ -195,7 +195,8 @@ impl ListenerSource {
         let options = ListenOptions {
             defer_accept: value(table.defer_accept),
             fast_open: value(table.tcp_fastopen).map_or(0, super::value::Whole::small),
-            ..ListenOptions::default()
+            keepalive: some_time(table.tcp_keepalive),
+            user_timeout: some_time(table.tcp_user_timeout),
         };
         let backlog = value(table.backlog).map_or(BACKLOG, super::value::Whole::small);
         let (name, max_sessions) = (value(table.name), count(table.max_sessions));
@@ -334,6 +335,11 @@ pub(super) fn value<T>(key: Key<T>) -> Option<T> {
     key.map(|spanned| spanned.into_inner().0)
 }
 
+/// A time; none if it is nothing.
+pub(super) fn some_time(key: Key<super::value::TimeOrNone>) -> Option<std::time::Duration> {
+    value(key).map(|time| time.0).filter(|time| !time.is_zero())
+}
+
 fn at<T, U>(key: Key<T>, source: &Source<'_>, as_it_is_used: impl FnOnce(T) -> U) -> Option<At<U>> {
     let place = |spanned: &Spanned<_>| -> Place { source.place(&spanned.span()) };
     key.map(|spanned| At { place: place(&spanned), value: as_it_is_used(spanned.into_inner().0) })
@@ -346,8 +352,14 @@ fn any_port(target: &Target) -> bool {
 
 /// The keys of listeners and pools that make sense for several of them.
 fn default_keys() -> impl Iterator<Item = &'static str> {
-    let all = keys::<ListenerTable>().iter().chain(keys::<PoolTable>()).copied();
-    all.filter(|key| !["listen", "name", "backends", "destination"].contains(key))
+    // A key of both is one key here.
+    let listener = keys::<ListenerTable>();
+    let pool = keys::<PoolTable>().iter().filter(|key| !listener.contains(key));
+    listener
+        .iter()
+        .chain(pool)
+        .copied()
+        .filter(|key| !["listen", "name", "backends", "destination"].contains(key))
 }
 
 fn table_of_default(key: &str) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 //! `core`.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,6 +130,8 @@ pub struct PoolConfig {
     pub send_proxy: Option<ProxyVersion>,
     /// When a session is ended however busy it is.
     pub max_age: Option<MaxAge>,
+    /// What is asked of connections to backends.
+    pub connect: Connect,
     /// When bytes go through pipes.
     pub splice: Splice,
     /// How long a backend that came up gets less than its share.
@@ -234,6 +236,18 @@ pub struct MaxAge {
     /// Up to this much earlier or later, at random, so that sessions which began together do not end
     /// together.
     pub jitter: Duration,
+}
+
+/// What is asked of connections to backends over TCP; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connect {
+    /// Addresses of this host to come from, in turn; those of the other family than the backend's are
+    /// passed over. The kernel chooses if none is left.
+    pub sources: Vec<IpAddr>,
+    /// How long a connection may be silent before it is probed.
+    pub keepalive: Option<Duration>,
+    /// How long what was sent may stay without an acknowledgement.
+    pub user_timeout: Option<Duration>,
 }
 
 /// Active health checks.

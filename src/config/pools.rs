@@ -1,14 +1,16 @@
 //! What the keys of a pool in a file come to together.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use toml::Spanned;
 
 use super::draft::PoolDraft;
-use super::parse::{Own, PoolSource, value};
+use super::parse::{Own, PoolSource, some_time, value};
 use super::plan::{
-    BackendConfig, Check, EjectionConfig, HealthConfig, MaxAge, PoolConfig, Queue, StickyConfig,
+    BackendConfig, Check, Connect, EjectionConfig, HealthConfig, MaxAge, PoolConfig, Queue,
+    StickyConfig,
 };
 use super::problem::Place;
 use super::source::Source;
@@ -27,19 +29,26 @@ pub(super) fn combine(pool: PoolSource, source: &mut Source<'_>) -> PoolDraft {
     let ejection = ejection(&mut table, &own, source);
     let health = combine_health(health, &own_health, source);
     let (backends, backend_places) = combine_backends(&mut table, backends, source);
-    let config =
-        PoolConfig { backends, health, ejection, ..combine_rest(table, name, &own, source) };
+    let (sources, source_places) = combine_sources(&mut table, source);
+    let connect = Connect {
+        sources,
+        keepalive: some_time(table.tcp_keepalive.take()),
+        user_timeout: some_time(table.tcp_user_timeout.take()),
+    };
+    let rest = combine_rest(table, name, &own, source);
+    let config = PoolConfig { backends, health, ejection, connect, ..rest };
     if original {
         refuse_beside_original_dst(&config, &own, &own_health, &backend_places, &span, source);
         let backend_places = vec![place.clone()];
-        return PoolDraft { backend_places, config: config.with_original_destination(), place };
+        let config = config.with_original_destination();
+        return PoolDraft { place, config, backend_places, source_places };
     }
     if config.backends.is_empty() {
         let text =
             format!("pool `{}` has no backend; write backends = [\"host:port\"]", config.name);
         source.problem(&span, text);
     }
-    PoolDraft { place, config, backend_places }
+    PoolDraft { place, config, backend_places, source_places }
 }
 
 fn combine_rest(table: PoolTable, name: String, own: &Own, source: &mut Source<'_>) -> PoolConfig {
@@ -73,7 +82,7 @@ fn combine_rest(table: PoolTable, name: String, own: &Own, source: &mut Source<'
         send_proxy: value(table.send_proxy).and_then(|word| word.0.version()),
         max_age,
         splice: value(table.splice).map_or(defaults.splice, |word| word.0.into()),
-        slow_start: value(table.slow_start).map(|time| time.0).filter(|time| !time.is_zero()),
+        slow_start: some_time(table.slow_start),
         ..defaults
     }
 }
@@ -133,6 +142,11 @@ fn ejection(table: &mut PoolTable, own: &Own, source: &mut Source<'_>) -> Option
         source.problem(&span, "`eject_time_max` is less than `eject_time`; write a longer one");
     }
     Some(EjectionConfig { after, first, longest })
+}
+
+fn combine_sources(table: &mut PoolTable, source: &Source<'_>) -> (Vec<IpAddr>, Vec<Place>) {
+    let sources = table.source.take().into_iter().flat_map(List::placed);
+    sources.map(|(span, address)| (address.0, source.place(&span))).unzip()
 }
 
 fn combine_health(table: HealthTable, own: &Own, source: &mut Source<'_>) -> Option<HealthConfig> {

@@ -35,6 +35,14 @@ pub enum NameError {
         /// Where the listener's address is written.
         option: String,
     },
+    /// Nothing can come from there.
+    #[error("{option} {address} is no address of this host; see `ip address`, or leave it out")]
+    ForeignSource {
+        /// How it is called where it is written.
+        option: String,
+        /// What was wanted.
+        address: IpAddr,
+    },
     /// Two listeners want the same.
     #[error("listener {0} and this one have the same address {1}; write another address or port")]
     Twice(String, Address),
@@ -88,6 +96,12 @@ fn pool(
     problems: &mut Vec<Problem>,
 ) -> PoolConfig {
     let mut config = draft.config.clone();
+    for (&address, place) in config.connect.sources.iter().zip(&draft.source_places) {
+        if !uring::is_on_this_host(address) {
+            let error = NameError::ForeignSource { option: place.option("source"), address };
+            problems.push(Problem::new(place, error.to_string()));
+        }
+    }
     if config.destination == Destination::OriginalDst {
         // Each session has its own.
         let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));

@@ -16,8 +16,8 @@ use uring::CpuList;
 
 use super::plan::{OnUnavailable, Rate};
 use super::value::{
-    BackendAddress, BusyPoll, Fraction, FromValue, HttpPath, ListenAddress, Name, StatusRange,
-    TimeOrNone, Whole, Word,
+    BackendAddress, BusyPoll, Fraction, FromValue, HttpPath, ListenAddress, Name, SourceAddress,
+    StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
     AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
@@ -67,6 +67,8 @@ pub(super) struct ListenerTable {
     pub(super) proxy_timeout: Key<Duration>,
     pub(super) defer_accept: Key<Duration>,
     pub(super) tcp_fastopen: Key<Whole<0, 65535>>,
+    pub(super) tcp_keepalive: Key<TimeOrNone>,
+    pub(super) tcp_user_timeout: Key<TimeOrNone>,
 }
 
 /// `[pool.NAME]`, but for its tables `health` and `backend`.
@@ -92,6 +94,9 @@ pub(super) struct PoolTable {
     pub(super) send_proxy: Key<Word<ProxyName>>,
     pub(super) max_connection_age: Key<Duration>,
     pub(super) max_connection_age_jitter: Key<TimeOrNone>,
+    pub(super) source: Option<Spanned<List<SourceAddress>>>,
+    pub(super) tcp_keepalive: Key<TimeOrNone>,
+    pub(super) tcp_user_timeout: Key<TimeOrNone>,
     pub(super) splice: Key<Word<SpliceName>>,
     pub(super) slow_start: Key<TimeOrNone>,
     pub(super) eject_after: Key<Whole<0, { u32::MAX }>>,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use uring::ListenOptions;
 
 use super::draft::{Draft, PoolDraft};
 use super::plan::{
-    Address, Check, Destination, OnUnavailable, ProxyVersion, Rate, StickyBy, Target,
+    Address, Check, Connect, Destination, OnUnavailable, ProxyVersion, Rate, StickyBy, Target,
 };
 use super::problem::Place;
 use super::tables::{BackendTable, HealthTable, ListenerTable, PoolTable, ProcessTable, keys};
@@ -218,6 +219,35 @@ fn each_mistake_is_one_line_with_its_place_and_cure() {
              \"/health\"",
         ),
         (
+            "[pool.web]\nsource = [\"127.0.0.1\", \"10.0.0.1:80\"]\n",
+            "a.toml:2:24: `source`: `10.0.0.1:80` is no address; write an address of this host, as in \"10.0.0.1\" \
+             or \"fd00::1\"",
+        ),
+        (
+            "[pool.web]\nsource = \"0.0.0.0\"\n",
+            "a.toml:2:10: `source`: `0.0.0.0` stands for all addresses; write an address of this host, as in \
+             \"10.0.0.1\" or \"fd00::1\"",
+        ),
+        (
+            "[pool.web]\nsource = \"239.1.2.3\"\n",
+            "a.toml:2:10: `source`: `239.1.2.3` is the address of a group; write an address of this host, as in \
+             \"10.0.0.1\" or \"fd00::1\"",
+        ),
+        (
+            "[pool.web]\nsource = \"255.255.255.255\"\n",
+            "a.toml:2:10: `source`: `255.255.255.255` stands for all hosts; write an address of this host, as in \
+             \"10.0.0.1\" or \"fd00::1\"",
+        ),
+        (
+            "[pool.web]\nsource = \"fe80::1\"\n",
+            "a.toml:2:10: `source`: `fe80::1` is good for one link only; write an address of this host, as in \
+             \"10.0.0.1\" or \"fd00::1\"",
+        ),
+        (
+            "[defaults]\ntcp_keepalive = 5\n",
+            "a.toml:2:17: `tcp_keepalive`: 5 has no unit; write a number with a unit, as in 500ms, 3s or 1h",
+        ),
+        (
             "[pool.web.health]\nstatus = [200, 99]\n",
             "a.toml:2:16: `status`: `99` is no range of status codes; write status codes from 100 to 599, as in \
              \"200-399\" or [200, 204]",
@@ -368,6 +398,7 @@ fn what_is_not_said_is_the_default() {
     assert_eq!(pool.on_unavailable, OnUnavailable::Close);
     assert_eq!((pool.queue.size, pool.queue.timeout.as_secs()), (1024, 5));
     assert!(!pool.session_failover && !pool.close_when_down);
+    assert_eq!((&pool.connect, listener.options), (&Connect::default(), ListenOptions::default()));
     let health = pool.health.as_ref().expect("on");
     let seconds =
         [health.interval, health.fast_interval, health.timeout].map(|time| time.as_secs());
@@ -402,6 +433,9 @@ fn every_key_of_a_pool_arrives() {
         send_proxy = "v2"
         max_connection_age = "10s"
         max_connection_age_jitter = "0s"
+        source = ["127.0.0.2", "::ffff:127.0.0.3", "::1"]
+        tcp_keepalive = "11s"
+        tcp_user_timeout = "12s"
         splice = "off"
         slow_start = "5s"
         eject_after = 1
@@ -444,6 +478,10 @@ fn every_key_of_a_pool_arrives() {
     assert_eq!(config.send_proxy, Some(ProxyVersion::V2));
     let age = config.max_age.expect("on");
     assert_eq!((age.age.as_secs(), age.jitter), (10, Duration::ZERO));
+    let sources: Vec<_> = config.connect.sources.iter().map(ToString::to_string).collect();
+    assert_eq!(sources, ["127.0.0.2", "127.0.0.3", "::1"]);
+    let watch = [config.connect.keepalive, config.connect.user_timeout];
+    assert_eq!(watch.map(|time| time.expect("on").as_secs()), [11, 12]);
     assert_eq!((config.splice, config.slow_start), (Splice::Off, Some(Duration::from_secs(5))));
     let ejection = config.ejection.expect("on");
     let seconds = [ejection.first, ejection.longest].map(|time| time.as_secs());
@@ -482,6 +520,8 @@ fn every_key_of_a_listener_arrives() {
         proxy_timeout = "8s"
         defer_accept = "9s"
         tcp_fastopen = 10
+        tcp_keepalive = "11s"
+        tcp_user_timeout = "12s"
         [pool.web]
         backends = ["b:1"]
     "#;
@@ -501,6 +541,8 @@ fn every_key_of_a_listener_arrives() {
         assert_eq!((proxy.from.len(), proxy.timeout.as_secs()), (1, 8));
         assert_eq!(listener.options.defer_accept, Some(Duration::from_secs(9)));
         assert_eq!(listener.options.fast_open, 10);
+        let watch = [listener.options.keepalive, listener.options.user_timeout];
+        assert_eq!(watch.map(|time| time.expect("on").as_secs()), [11, 12]);
     }
 }
 
@@ -579,6 +621,27 @@ fn defaults_hold_where_nothing_else_is_said() {
 }
 
 #[test]
+fn what_watches_connections_holds_for_both_sides_by_default_and_can_be_taken_back() {
+    let defaults =
+        "[defaults]\ntcp_keepalive = \"5s\"\ntcp_user_timeout = \"6s\"\nsource = \"::1\"\n";
+    let both = [Some(5), Some(6)];
+    for (listener, pool, expected) in [
+        ("", "", [both, both]),
+        ("tcp_keepalive = \"0s\"", "", [[None, Some(6)], both]),
+        ("", "tcp_user_timeout = \"0s\"\nsource = []", [both, [Some(5), None]]),
+    ] {
+        let text = SMALL.replace("[pool", &format!("{listener}\n[pool")) + pool + "\n" + defaults;
+        let draft = good(&text);
+        let (options, connect) = (draft.listeners[0].options, &draft.pools[0].config.connect);
+        let sides =
+            [[options.keepalive, options.user_timeout], [connect.keepalive, connect.user_timeout]];
+        let seconds = sides.map(|side| side.map(|time| time.map(|time| time.as_secs())));
+        assert_eq!(seconds, expected, "{text}");
+        assert_eq!(connect.sources.is_empty(), pool.contains("source"), "{text}");
+    }
+}
+
+#[test]
 fn what_a_variable_holds_is_only_text() {
     let draft = good(&SMALL.replace("b:1", "b:${PORT}"));
     assert_eq!(draft.pools[0].config.backends[0].target.to_string(), "b:8443");
@@ -640,6 +703,11 @@ fn addresses_are_looked_up_and_nothing_may_be_where_evenkeel_listens() {
     let wrong =
         resolve(&format!("{text}[process]\nmax_sessions = 4000000000\n")).expect_err("too many");
     assert!(wrong.starts_with("a.toml:6:16: max_sessions = 4000000000 needs "), "{wrong}");
+    // TEST-NET-2 (RFC 5737): no machine has it.
+    let sources = "source = [\"127.0.0.2\", \"198.51.100.1\"]\n";
+    let wrong = resolve(&format!("{text}{sources}")).expect_err("not here");
+    let line = "a.toml:5:24: source 198.51.100.1 is no address of this host; see `ip address`, or leave it out";
+    assert_eq!(wrong, line);
     let wrong = resolve(&format!("{text}[process]\ncpus = \"8191\"\n")).expect_err("no such CPU");
     assert!(
         wrong.starts_with("a.toml:6:8: cpus names CPU 8191, which this machine has not"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::plan::{Rate, Target};
-use super::value::{FromValue as _, HttpPath};
+use super::value::{FromValue as _, HttpPath, SourceAddress};
 use crate::cli::Endpoint;
 
 /// A time that is longer than nothing.
@@ -84,6 +84,20 @@ pub(crate) fn net(text: &str) -> Result<IpNet, String> {
     let address = || text.parse().map(|address: IpAddr| IpNet::from(address));
     let net = text.parse::<IpNet>().or_else(|_| address());
     net.map(|net| net.trunc()).map_err(|_| format!("`{text}` is no network; {}", IpNet::how()))
+}
+
+/// An address that a connection can come from.
+pub(crate) fn source(text: &str) -> Result<IpAddr, String> {
+    let wrong = |what| format!("`{text}` {what}; {}", SourceAddress::how());
+    let address: IpAddr = text.trim().parse().map_err(|_| wrong("is no address"))?;
+    match address.to_canonical() {
+        all if all.is_unspecified() => Err(wrong("stands for all addresses")),
+        group if group.is_multicast() => Err(wrong("is the address of a group")),
+        IpAddr::V4(all) if all.is_broadcast() => Err(wrong("stands for all hosts")),
+        // It would take the interface too.
+        IpAddr::V6(link) if link.is_unicast_link_local() => Err(wrong("is good for one link only")),
+        one => Ok(one),
+    }
 }
 
 /// What can be connected to: port 0 cannot.

@@ -1,5 +1,6 @@
 //! The values of a file: each says what it should have been if it is something else.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,9 @@ use uring::CpuList;
 
 use super::plan::{OnUnavailable, Rate, Target};
 use super::problem::did_you_mean;
-use super::text::{FORM, TIME, backend, busy_poll, duration, duration_or_none, net, rate, target};
+use super::text::{
+    FORM, TIME, backend, busy_poll, duration, duration_or_none, net, rate, source, target,
+};
 
 /// What a value of a file can be made of. The error is the whole line: what is wrong and the cure.
 pub(crate) trait FromValue: Sized {
@@ -72,6 +75,10 @@ pub(crate) struct BackendAddress(pub(crate) Target);
 /// What can be listened on.
 #[derive(Clone, Debug)]
 pub(crate) struct ListenAddress(pub(crate) Target);
+
+/// What a connection can come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceAddress(pub(crate) IpAddr);
 
 /// A path in a request line.
 #[derive(Clone, Debug)]
@@ -290,6 +297,16 @@ impl FromValue for ListenAddress {
 
     fn from_text(text: &str) -> Result<Self, String> {
         target(text).map(Self)
+    }
+}
+
+impl FromValue for SourceAddress {
+    fn how() -> String {
+        "write an address of this host, as in \"10.0.0.1\" or \"fd00::1\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        source(text).map(Self)
     }
 }
 

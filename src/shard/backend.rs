@@ -52,6 +52,8 @@ struct Load {
     connected: AtomicU64,
     /// Connections that could not be made, ever.
     failed: AtomicU64,
+    /// Connects that came from one of several addresses, ever.
+    turn: AtomicU32,
 }
 
 impl Backend {
@@ -151,6 +153,13 @@ impl Backend {
     /// A connection could not be made.
     pub fn note_failed(&self) {
         self.load.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts connects over all shards. Each backend has its own turn: one turn of a shard would bring
+    /// a backend that is every second one always the same of two addresses.
+    #[must_use]
+    pub fn next_turn(&self) -> u32 {
+        self.load.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Connections now, those being made included.

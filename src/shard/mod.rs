@@ -13,6 +13,7 @@ pub mod driver;
 pub mod epoll;
 pub mod listener;
 mod listeners;
+pub mod outgoing;
 pub mod per_ip;
 mod pipes;
 pub mod pool;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use uring::ConnectOptions;
 
 use crate::config::plan::{
     Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, ProxyVersion, StickyConfig,
@@ -18,6 +17,7 @@ use crate::core::{BackendId, Candidate};
 use super::backend::Backend;
 use super::bells::{Bells, Crowd};
 use super::condition::{Health, Verdict};
+use super::outgoing::Outgoing;
 use super::sticky::Sticky;
 
 /// One version of a pool. A session keeps the version that it began with.
@@ -47,7 +47,7 @@ pub struct Pool {
     /// Whether the sessions of a backend that is marked down are cut.
     pub close_when_down: bool,
     /// What else is asked of connections to backends.
-    pub connect: ConnectOptions,
+    pub outgoing: Outgoing,
     /// What outlives this version.
     pub state: Arc<PoolState>,
 }
@@ -138,7 +138,7 @@ impl Pool {
             },
             queue_size: config.queue.size,
             close_when_down: config.close_when_down,
-            connect: ConnectOptions::default(),
+            outgoing: Outgoing::new(&config.connect),
             state,
         }
     }

@@ -21,14 +21,16 @@ impl<D: Driver> Shard<D> {
         self.defer_no_more(owner);
         let entry = self.sessions.find(owner).expect(ALIVE);
         let here = Rc::clone(&entry.here);
+        let backend = here.pool.backend(candidate.backend);
         let address = match here.pool.destination {
-            Destination::Backends => here.pool.backend(candidate.backend).place(candidate).socket,
+            Destination::Backends => backend.place(candidate).socket,
             Destination::OriginalDst => {
                 let wanted = entry.extra.as_ref().and_then(|extra| extra.destination);
                 SockAddr::from(wanted.expect("it was looked up when the session was placed"))
             }
         };
-        match self.driver.connect(&address, &here.pool.connect, owner) {
+        let options = here.pool.outgoing.options(&address, || backend.next_turn());
+        match self.driver.connect(&address, &options, owner) {
             Ok(socket) => {
                 self.counters().connects.add(1);
                 self.sessions.find(owner).expect(ALIVE).backend = Some(socket);

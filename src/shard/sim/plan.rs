@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::plan::{
-    self, BackendConfig, Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig,
+    self, BackendConfig, Connect, Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig,
     ProxyVersion, Queue, StickyBy, StickyConfig,
 };
 use crate::core::balance::Algorithm;
@@ -225,6 +225,7 @@ pub(super) fn pool(
         close_when_down: false,
         send_proxy: *pick(rng, &[None, None, Some(ProxyVersion::V1), Some(ProxyVersion::V2)]),
         max_age,
+        connect: Connect::default(),
         splice: splice(rng),
         slow_start: None,
         health: None,
