@@ -26,8 +26,10 @@ pub(in crate::shard) struct Audit {
     pub(in crate::shard) charged: BTreeMap<u32, u32>,
     /// Sessions that wait, by the id of the pool's state.
     pub(in crate::shard) waiting: BTreeMap<u32, u32>,
-    /// Those of them that wait for room, with the id of the pool's state.
-    pub(in crate::shard) for_room: Vec<(u32, Owner)>,
+    /// The same one by one, and whether it waits for room.
+    pub(in crate::shard) waiters: Vec<(u32, Owner, bool)>,
+    /// Sessions that have a backend, with the id of the pool's state.
+    pub(in crate::shard) served: Vec<(u32, Owner)>,
     /// The same as the waiting rooms have it.
     pub(in crate::shard) rooms: BTreeMap<u32, u32>,
     /// Sessions and clients outside, by the id of the listener.
@@ -60,12 +62,12 @@ impl<D: Driver> Shard<D> {
         audit.gates.entry(here.listener.id).or_default().0 += 1;
         if let Some(id) = charged {
             *audit.charged.entry(here.pool.backend(*id).uid).or_default() += 1;
+            audit.served.push((here.pool.state.id, owner));
         }
         if *waits {
             *audit.waiting.entry(here.pool.state.id).or_default() += 1;
-            if session.waiting() == Some(WaitFor::Room) {
-                audit.for_room.push((here.pool.state.id, owner));
-            }
+            let for_room = session.waiting() == Some(WaitFor::Room);
+            audit.waiters.push((here.pool.state.id, owner, for_room));
         }
         // Who waits has no backend, and who has none waits.
         if session.waiting().is_some() != *waits || session.backend() != *charged {

@@ -1,6 +1,6 @@
 //! What is seen only over several turns: that those who wait are served, and in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uring::Owner;
 
@@ -20,10 +20,20 @@ pub(super) struct Watch {
     /// Since when somebody has waited although there is a backend that has room, and how many connects
     /// there had been then; by pool.
     idle: BTreeMap<u32, (u64, u64)>,
-    /// Who waits for room in which pool, and since which turn; nobody whose connects have failed, who
-    /// begins again at the end.
-    queues: BTreeMap<(u32, u32), (u32, u64)>,
+    /// Who waits; nobody whose connects have failed.
+    queues: BTreeMap<(u32, u32), Waiter>,
+    /// Who has a backend.
+    served: BTreeSet<(u32, u32)>,
     version: u64,
+}
+
+/// A session that waits for a pool.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    pool: u32,
+    /// The first turn after which it did.
+    since: u64,
+    for_room: bool,
 }
 
 impl Watch {
@@ -53,29 +63,50 @@ impl Watch {
         }
     }
 
-    /// Nobody who waits for room is served before those who came before.
+    /// Nobody is served before those who have waited for longer, but for those whose connects have
+    /// failed: they begin again at the end.
     fn check_turns(&mut self, audit: &Audit, driver: &SimDriver, version: u64) {
-        let key = |owner: Owner| (owner.slot, owner.generation);
         let mut queues = BTreeMap::new();
-        for &(pool, owner) in &audit.for_room {
+        for &(pool, owner, for_room) in &audit.waiters {
             if driver.ledger.tries_of(owner) == 0 {
-                let known = self.queues.get(&key(owner)).copied();
-                let known = known.filter(|known| known.0 == pool);
-                queues.insert(key(owner), known.unwrap_or((pool, self.turn)));
+                let known = self.queues.get(&key(owner)).filter(|known| known.pool == pool);
+                let since = known.map_or(self.turn, |known| known.since);
+                queues.insert(key(owner), Waiter { pool, since, for_room });
             }
         }
         let before = std::mem::replace(&mut self.queues, queues);
+        let seen = std::mem::take(&mut self.served);
+        self.served = audit.served.iter().map(|&(_, owner)| key(owner)).collect();
         if std::mem::replace(&mut self.version, version) != version {
             // Who waited for different pools and now waits for the same has no order.
-            self.queues.values_mut().for_each(|(_, since)| *since = self.turn);
+            self.queues.values_mut().for_each(|waiter| waiter.since = self.turn);
             return;
         }
-        for (&(slot, generation), &(pool, since)) in &before {
-            let served = driver.ledger.tries_of(Owner { slot, generation, tag: 0 }) > 0;
-            let overtaken = self.queues.values().find(|one| one.0 == pool && one.1 < since);
-            assert!(!served || overtaken.is_none(), "slot {slot} has overtaken {overtaken:?}");
+        for &(pool, owner) in &audit.served {
+            let rank = match before.get(&key(owner)) {
+                Some(waiter) => waiter.since,
+                // One that has just come goes to the end while the first wait for room.
+                None if seen.contains(&key(owner)) || !all_for_room(audit, &before, pool) => {
+                    continue;
+                }
+                None => self.turn,
+            };
+            let mut of_pool = self.queues.values().filter(|waiter| waiter.pool == pool);
+            let overtaken = of_pool.find(|waiter| waiter.since < rank);
+            let first = driver.ledger.tries_of(owner) == 1;
+            assert!(!first || overtaken.is_none(), "{owner:?} has overtaken {overtaken:?}");
         }
     }
+}
+
+fn key(owner: Owner) -> (u32, u32) {
+    (owner.slot, owner.generation)
+}
+
+/// Whether all who wait for `pool` wait for room, and did so before.
+fn all_for_room(audit: &Audit, before: &BTreeMap<(u32, u32), Waiter>, pool: u32) -> bool {
+    let now = audit.waiters.iter().filter(|waiter| waiter.0 == pool).all(|waiter| waiter.2);
+    now && before.values().filter(|waiter| waiter.pool == pool).all(|waiter| waiter.for_room)
 }
 
 /// Whether somebody can be picked now: a primary, or a backup when no primary is healthy.
