@@ -31,10 +31,10 @@ mod killed;
 mod limits;
 #[path = "program.rs"]
 mod program;
-#[path = "python_bugs.rs"]
-mod python_bugs;
 #[path = "proxy_protocol.rs"]
 mod proxy_protocol;
+#[path = "python_bugs.rs"]
+mod python_bugs;
 #[path = "reload.rs"]
 mod reload;
 #[path = "reload_proof.rs"]

@@ -27,6 +27,8 @@ pub struct World {
     pools: HashMap<String, KnownPool>,
     /// Listeners that are not configured any more and whose sockets may be closing still.
     retired: Vec<Weak<Listener>>,
+    /// Closed, and not known to every shard yet.
+    leaving: Vec<Arc<Listener>>,
 }
 
 #[derive(Debug)]
@@ -62,8 +64,8 @@ impl World {
     /// Nothing is in force.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        let (listeners, pools, retired) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { shared, listeners, pools, retired }
+        let (listeners, pools) = (Vec::new(), HashMap::new());
+        Self { shared, listeners, pools, leaving: Vec::new(), retired: Vec::new() }
     }
 
     /// Puts a configuration in force.
@@ -90,6 +92,7 @@ impl World {
                 self.listener(config, sockets, pool, &mut changes)
             })
             .collect();
+        self.note_leaving(&known_listeners);
         self.publish(&known_listeners, pools, &known_pools);
         self.retire(&known_listeners, &known_pools, &mut changes);
         (self.listeners, self.pools) = (known_listeners, known_pools);
@@ -111,6 +114,16 @@ impl World {
         self.pools.values().map(|known| (&known.config, &known.pool))
     }
 
+    /// Those that go before every shard has come to know them.
+    fn note_leaving(&mut self, listeners: &[KnownListener]) {
+        let goes = |known: &&KnownListener| {
+            !listeners.iter().any(|other| other.listener.id == known.listener.id)
+        };
+        let going = self.listeners.iter().filter(goes).map(|known| Arc::clone(&known.listener));
+        self.leaving.extend(going);
+        self.leaving.retain(|listener| !listener.sockets.are_taken());
+    }
+
     fn publish(
         &self,
         listeners: &[KnownListener],
@@ -119,6 +132,7 @@ impl World {
     ) {
         self.shared.publish(Snapshot {
             listeners: listeners.iter().map(|known| Arc::clone(&known.listener)).collect(),
+            leaving: self.leaving.clone(),
             pools: order.iter().map(|config| Arc::clone(&pools[&config.name].pool)).collect(),
         });
     }

@@ -89,7 +89,7 @@ pub struct Sockets {
 #[derive(Debug)]
 struct Pair {
     shards: Option<OwnedFd>,
-    control: OwnedFd,
+    control: Option<OwnedFd>,
 }
 
 impl Sockets {
@@ -99,7 +99,7 @@ impl Sockets {
     /// `EMFILE` without a descriptor for the second hold.
     pub fn new(sockets: Vec<OwnedFd>, file: Option<SocketFile>) -> io::Result<Self> {
         let pair = |shards: OwnedFd| {
-            let control = shards.try_clone()?;
+            let control = Some(shards.try_clone()?);
             Ok(Pair { shards: Some(shards), control })
         };
         let pairs: io::Result<_> = sockets.into_iter().map(pair).collect();
@@ -112,21 +112,26 @@ impl Sockets {
         self.lock().get_mut(shard)?.shards.take()
     }
 
+    /// Whether every shard has taken its own.
+    #[must_use]
+    pub fn are_taken(&self) -> bool {
+        self.lock().iter().all(|pair| pair.shards.is_none())
+    }
+
     /// From now on no client can connect; those who have are still in the queues. What the control
-    /// thread holds is closed.
+    /// thread holds is closed, but not what a shard has not taken yet.
     pub fn close(&self) {
         // Without its file nobody finds a unix socket.
         drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
-        for Pair { control, shards } in self.lock().drain(..) {
+        for control in self.lock().iter_mut().filter_map(|pair| pair.control.take()) {
             // Without it clients that connect in the last moment are reset; nothing else is lost.
             let _ = uring::refuse_new_connections(&control);
-            drop(shards);
         }
     }
 
     /// Does something with each of them.
     pub fn for_each(&self, each: impl FnMut(&OwnedFd)) {
-        self.lock().iter().map(|pair| &pair.control).for_each(each);
+        self.lock().iter().filter_map(|pair| pair.control.as_ref()).for_each(each);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Pair>> {

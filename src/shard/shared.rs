@@ -37,6 +37,9 @@ pub struct Shared {
 pub struct Snapshot {
     /// Where clients connect, and which pool serves them.
     pub listeners: Vec<Arc<Listener>>,
+    /// Listeners that are closed, and of which some shard has not taken its socket yet: clients may be
+    /// in its queue.
+    pub leaving: Vec<Arc<Listener>>,
     /// Every pool, also those that no listener uses.
     pub pools: Vec<Arc<Pool>>,
 }

@@ -59,9 +59,19 @@ impl<D: Driver> Shard<D> {
             }
         }
         for listener in &snapshot.listeners {
-            if !self.is_stopping() && self.index_of(listener.id).is_none() {
+            if self.index_of(listener.id).is_none() {
                 self.begin_listening(listener);
             }
+        }
+        // What came and went between two looks: clients may have reached it all the same.
+        for listener in &snapshot.leaving {
+            if self.index_of(listener.id).is_none() {
+                self.begin_listening(listener);
+                self.index_of(listener.id).inspect(|&index| self.begin_closing(index));
+            }
+        }
+        if self.is_stopping() {
+            (0..self.listening.len()).for_each(|index| self.begin_closing(index));
         }
         self.wait_by_new_rules();
     }

@@ -357,6 +357,7 @@ impl Control {
 
     fn publish(&self) {
         self.shared.publish(Snapshot {
+            leaving: Vec::new(),
             listeners: self.listeners.iter().map(|open| Arc::clone(&open.listener)).collect(),
             pools: self.pools.clone(),
         });
