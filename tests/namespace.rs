@@ -1,5 +1,5 @@
 //! What depends on the kernel's network settings, each in a network namespace of its own where they
-//! can be changed. Needs root and iproute2.
+//! can be changed. Needs root, iproute2 and nftables.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
@@ -8,12 +8,13 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::channel;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use support::backend::Backend;
-use support::{Balancer, skip};
+use support::{Balancer, End, WATCHDOG, read_to_the_end, skip};
 
 #[test]
 fn a_dead_backend_is_never_met_by_the_connect_to_it_wherever_its_port_is() {
@@ -69,6 +70,67 @@ fn with_tcp_fastopen_the_first_bytes_of_a_known_client_come_with_its_syn() {
     balancer.signal(Signal::SIGTERM);
     balancer.wait();
     assert!(!balancer.log().contains("sysctl"), "{}", balancer.log());
+}
+
+/// Nothing comes from it any more, not even an acknowledgement or a reset. Without the options the
+/// session would last for an hour, or for as long as the kernel tries.
+#[test]
+fn a_session_with_a_lost_host_ends_and_says_who_was_lost() {
+    if !in_own_network() || !drop_packets("tcp sport 1") {
+        return skip("root, `ip` and `nft`, to lose packets in a network of its own");
+    }
+    let unanswered = "--tcp-user-timeout 1s";
+    let silent = "--tcp-user-timeout 1s --tcp-keepalive 1s";
+    for (lost, speaks, options, reason) in [
+        (Side::Backend, true, unanswered, "SD backend-gone 1"),
+        (Side::Client, true, unanswered, "CD client-gone 1"),
+        (Side::Backend, false, silent, "SD backend-gone 1"),
+        (Side::Client, false, silent, "CD client-gone 1"),
+    ] {
+        let (accepted, accepts) = channel();
+        let backend = Backend::running(move |client| accepted.send(client).unwrap());
+        let mut balancer = Balancer::before(&[backend.address], options);
+        let mut client = balancer.connect();
+        let mut backends = accepts.recv_timeout(WATCHDOG).unwrap();
+        // What the lost host sends is dropped where it would arrive.
+        let (there, here) = match lost {
+            Side::Backend => (&backends, &mut client),
+            Side::Client => (&client, &mut backends),
+        };
+        let port = there.local_addr().unwrap().port();
+        assert!(drop_packets(&format!("tcp sport {port}")));
+        if speaks {
+            here.write_all(b"hello").unwrap();
+        }
+        assert_eq!(read_to_the_end(here), End::Reset(0), "{reason}");
+        assert!(nft("delete table inet lossy"), "the backend's thread ends by a connection");
+        balancer.signal(Signal::SIGTERM);
+        balancer.wait();
+        assert!(
+            balancer.log().contains(&format!("sessions ended: {reason}")),
+            "{}",
+            balancer.log()
+        );
+    }
+}
+
+enum Side {
+    Client,
+    Backend,
+}
+
+/// Packets like these do not arrive any more in the network of this thread.
+fn drop_packets(like: &str) -> bool {
+    let rules = format!(
+        "add table inet lossy; \
+         add chain inet lossy input {{ type filter hook input priority 0; }}; \
+         add rule inet lossy input {like} drop"
+    );
+    nft(&rules)
+}
+
+fn nft(command: &str) -> bool {
+    Command::new("nft").arg(command).status().is_ok_and(|done| done.success())
 }
 
 /// Connections that were accepted with data in the SYN, in the network of this thread.

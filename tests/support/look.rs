@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use socket2::SockRef;
 
 use super::{Balancer, eventually};
 
@@ -34,6 +36,19 @@ impl Balancer {
         let sockets = self.borrow("socket:").into_iter();
         let connected = sockets.filter(|socket| rustix::net::getpeername(socket).is_ok());
         connected.map(|one| rustix::net::sockopt::tcp_nodelay(&one).expect("TCP")).collect()
+    }
+
+    /// How each connection of it finds out that its peer is lost, with that peer.
+    pub(crate) fn watches_of_connections(&self) -> Vec<(SocketAddr, Watch)> {
+        let sockets = self.borrow("socket:");
+        let watch = |socket: &OwnedFd| {
+            let socket = SockRef::from(socket);
+            let peer = socket.peer_addr().ok()?.as_socket()?;
+            let keepalive = socket.keepalive().expect("a socket");
+            let keepalive = keepalive.then(|| socket.tcp_keepalive_time().expect("TCP"));
+            Some((peer, Watch { keepalive, user_timeout: socket.tcp_user_timeout().expect("TCP") }))
+        };
+        sockets.iter().filter_map(watch).collect()
     }
 
     /// Memory of its own that it uses now, in bytes.
@@ -75,6 +90,15 @@ impl Balancer {
         })
         .collect()
     }
+}
+
+/// How a connection finds out that its peer is lost; by default it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// It is probed after so long a silence.
+    pub(crate) keepalive: Option<Duration>,
+    /// What it has sent must be acknowledged in so long a time.
+    pub(crate) user_timeout: Option<Duration>,
 }
 
 fn can_be_read(pipe: &OwnedFd) -> bool {
