@@ -68,6 +68,22 @@ fn who_connects_to_the_balancer_itself_is_refused_and_does_not_go_round() {
 }
 
 #[test]
+fn a_redirect_that_leads_the_balancer_to_itself_ends_the_client_and_says_what_to_do() {
+    let Some(rig) = Rig::new() else { return };
+    let balancer = rig.balancer(&format!("{OPTIONS} --max-sessions 500"));
+    // Nobody is exempt.
+    assert!(rig.rule(""));
+    for at in ["127.0.0.7:81", "[::1]:81"] {
+        let end = read_to_the_end(&connect(at));
+        assert!(matches!(end, End::Finished(0) | End::Reset(0)), "{at}: {end:?}");
+    }
+    assert!(balancer.log().contains("redirected back to us"), "{}", balancer.log());
+    // It found out after a few rounds, not when it was full.
+    let [accepted, met_itself] = balancer.end().counts(["accepted", "met_itself"]);
+    assert!(met_itself >= 2 && accepted < 100, "{accepted} accepted, {met_itself} met itself");
+}
+
+#[test]
 fn a_destination_that_refuses_ends_the_client_and_no_other() {
     let Some(rig) = Rig::new() else { return };
     let balancer = rig.balancer(OPTIONS);

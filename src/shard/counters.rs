@@ -58,6 +58,8 @@ counters! {
     turned_away,
     /// Clients of an original-dst pool that had not been redirected, or from us.
     not_redirected,
+    /// Our own connections to an original destination that the kernel led back to us.
+    met_itself,
     /// Backends ejected because connects to them failed.
     ejected,
     /// Backends that were not, because half of their pool was out already.

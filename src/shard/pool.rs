@@ -1,7 +1,9 @@
 //! A pool as shards see it: one version of its configuration, and the state that all versions share.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -78,6 +80,8 @@ pub struct PoolState {
     /// Who was where.
     pub sticky: Option<Sticky>,
     bells: Arc<Bells>,
+    /// Our ends of connections to original destinations: a client from there is ourselves.
+    own_ends: Mutex<HashSet<SocketAddr>>,
 }
 
 impl PoolState {
@@ -91,7 +95,29 @@ impl PoolState {
             fail_open: AtomicU64::new(0),
             sticky: sticky.map(Sticky::new),
             bells,
+            own_ends: Mutex::default(),
         }
+    }
+
+    /// A connection to an original destination comes from `end`. These few calls lock, once or twice
+    /// for a session of such a pool.
+    pub fn note_own_end(&self, end: SocketAddr) {
+        self.own_ends().insert(end);
+    }
+
+    /// It does so no more.
+    pub fn forget_own_end(&self, end: SocketAddr) {
+        self.own_ends().remove(&end);
+    }
+
+    /// Whether a client at `peer` is one of our own connections, which the kernel led back to us.
+    #[must_use]
+    pub fn is_own_end(&self, peer: SocketAddr) -> bool {
+        self.own_ends().contains(&peer)
+    }
+
+    fn own_ends(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+        self.own_ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A backend may be back for which clients wait.

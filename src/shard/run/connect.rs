@@ -12,7 +12,8 @@ use crate::core::{BackendId, Candidate};
 use crate::shard::driver::Driver;
 
 use super::accept::is_shortage;
-use super::{ALIVE, Here, Shard};
+use super::place::canonical;
+use super::{ALIVE, Entry, Here, Shard};
 
 impl<D: Driver> Shard<D> {
     /// Starts a connect; the failure, if that is not even possible.
@@ -60,6 +61,7 @@ impl<D: Driver> Shard<D> {
                 }
                 return self.on_connect_failed(owner, Errno::ECONNREFUSED);
             }
+            self.note_own_end(owner, &here);
             if here.is_cut_off(candidate.backend) {
                 return self.on_connect_failed(owner, Errno::EHOSTDOWN);
             }
@@ -73,6 +75,20 @@ impl<D: Driver> Shard<D> {
             }
         }
         self.drive(owner, Event::Connected);
+    }
+
+    /// Should the kernel lead a connection to an original destination back to us, it is known by where it
+    /// comes from.
+    fn note_own_end(&mut self, owner: Owner, here: &Here) {
+        if here.pool.destination != Destination::OriginalDst {
+            return;
+        }
+        let Entry { backend, extra, .. } = self.sessions.find(owner).expect(ALIVE);
+        let end = backend.as_ref().and_then(|socket| self.driver.local_address(socket));
+        if let Some(end) = end.map(canonical) {
+            here.pool.state.note_own_end(end);
+            extra.get_or_insert_default().own_end = Some(end);
+        }
     }
 
     /// Tells the backend who the client is, before anything that the client says.

@@ -7,6 +7,7 @@ use uring::Owner;
 
 use crate::core::session::{EndReason, Event};
 use crate::shard::driver::Driver;
+use crate::shard::per_ip::Ticket;
 use crate::shard::shared::Stopping;
 
 use super::{ALIVE, Accepting, Shard, Turn};
@@ -24,8 +25,9 @@ impl<D: Driver> Shard<D> {
         self.discharge(owner);
         let entry = self.sessions.remove(owner).expect(ALIVE);
         entry.here.listener.gate.leave(&self.shared.bells);
-        if let Some(ticket) = entry.extra.and_then(|extra| extra.ticket) {
-            ticket.leave();
+        if let Some(extra) = entry.extra {
+            extra.own_end.inspect(|&end| entry.here.pool.state.forget_own_end(end));
+            extra.ticket.into_iter().for_each(Ticket::leave);
         }
         self.timers.disarm(owner.slot);
         self.count_sessions();

@@ -30,6 +30,8 @@ pub(super) struct Extra {
     pub(super) client: Option<SocketAddr>,
     /// What the client connected to; only where that is passed on.
     pub(super) destination: Option<SocketAddr>,
+    /// Our end of the connection to an original destination.
+    pub(super) own_end: Option<SocketAddr>,
     /// What has come of a greeting.
     pub(super) greeting: Vec<u8>,
     /// Whether it was asked whether it may come in.

@@ -99,13 +99,15 @@ impl<D: Driver> Shard<D> {
         let entry = self.sessions.find(owner).expect(ALIVE);
         let wanted = self.driver.original_destination(&entry.client);
         let reached = self.driver.local_address(&entry.client);
-        let Some(wanted) = wanted.filter(|_| wanted != reached) else {
+        let peer = self.driver.peer_address(&entry.client).map(canonical);
+        let Some(wanted) = wanted.filter(|&at| Some(at) != reached && !self.is_here(at)) else {
             self.counters().not_redirected.add(1);
             return Next::Nowhere(EndReason::BackendUnreachable);
         };
-        if self.is_here(wanted) {
-            self.counters().not_redirected.add(1);
-            return Next::Nowhere(EndReason::BackendUnreachable);
+        if peer.is_some_and(|peer| here.pool.state.is_own_end(peer)) {
+            self.counters().met_itself.add(1);
+            self.warn_of_loop(wanted);
+            return Next::Nowhere(EndReason::Denied);
         }
         let entry = self.sessions.find(owner).expect(ALIVE);
         entry.extra.get_or_insert_default().destination = Some(wanted);
@@ -177,6 +179,11 @@ impl<D: Driver> Shard<D> {
 
 fn remembered(here: &Here, client: SocketAddr, now: Moment) -> Option<BackendId> {
     here.pool.find(here.pool.state.sticky.as_ref()?.get(client, now)?)
+}
+
+/// An address as the other end of its connection may see it, whatever the family of its socket.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// The one backend of a pool that goes where clients wanted to go.

@@ -1,5 +1,6 @@
 //! Lines about single connections: few enough for a person, counted when they are left out.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use tracing::{info, warn};
@@ -62,6 +63,15 @@ impl<D: Driver> Shard<D> {
         match here.pool.destination {
             Destination::Backends => warn!("backend {name} ({address}) failed: {why}; {then}"),
             Destination::OriginalDst => warn!("the original destination failed: {why}; {then}"),
+        }
+    }
+
+    pub(super) fn warn_of_loop(&mut self, wanted: SocketAddr) {
+        if self.may_warn() {
+            warn!(
+                "our own connection to {wanted} was redirected back to us; exempt this program from \
+                 the redirect, as by its user with `meta skuid != evenkeel`"
+            );
         }
     }
 
