@@ -122,7 +122,8 @@ fn with_nobody_else_the_client_is_held_until_somebody_is_there() {
     let second = Backend::running(drop);
     let address = second.address;
     drop(second);
-    let balancer = Balancer::before(&[first.address, address], FAILOVER);
+    let options = format!("{FAILOVER} --wait-for-backend-timeout 30");
+    let balancer = Balancer::before(&[first.address, address], &options);
     let mut client = balancer.connect();
     let backend = sessions.recv().unwrap();
     assert_eq!(answer_by_hand(&mut client, &backend), "B1");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::core::session::Rules;
+use crate::core::session::{Rules, WaitFor};
 use crate::shard::listener::Listener;
 use crate::shard::per_ip::Ticket;
 use crate::shard::pool::Pool;
@@ -41,6 +41,14 @@ pub(super) struct Extra {
 }
 
 impl Here {
+    /// Whether clients wait for that at all.
+    pub(super) fn waits_for(&self, what: WaitFor) -> bool {
+        match what {
+            WaitFor::Backend => !self.rules.deadlines.wait.is_zero(),
+            WaitFor::Room => !self.rules.deadlines.queue.is_zero(),
+        }
+    }
+
     pub(super) fn new(listener: &Arc<Listener>, index: usize, version: u64) -> Self {
         let pool = Arc::clone(&listener.pool);
         let mut rules = pool.rules;

@@ -57,7 +57,9 @@ impl<D: Driver> Shard<D> {
             (Next::Go(next), Some(here)) => {
                 format!("going to {}", here.pool.backend(next.backend).name)
             }
-            (Next::Wait(_), _) => "nobody is left, the client waits".to_owned(),
+            (Next::Wait(what), _) if here.waits_for(what) => {
+                "nobody is left, the client waits".to_owned()
+            }
             _ => "nobody is left, closing the client".to_owned(),
         };
         match here.pool.destination {
