@@ -3,54 +3,22 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
 use super::backend::Backend;
-use super::{Balancer, EVENKEEL, engine, eventually, patient};
-
-/// A configuration file, gone when it is dropped.
-pub(crate) struct ConfigFile {
-    path: PathBuf,
-}
+pub(crate) use super::file::ConfigFile;
+use super::{Balancer, eventually, patient};
 
 impl ConfigFile {
-    pub(crate) fn new(text: &str) -> Self {
-        static FILES: AtomicU32 = AtomicU32::new(0);
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("evenkeel-scene-{}-{}-{number}.toml", engine(), std::process::id());
-        let file = Self { path: std::env::temp_dir().join(name) };
-        file.write(text);
-        file
-    }
-
-    /// Other settings, for who reads it again.
-    pub(crate) fn write(&self, text: &str) {
-        std::fs::write(&self.path, text).expect("there is a place for temporary files");
-        // Whoever may write to it decides where clients go; the program says so.
-        let mode = std::fs::Permissions::from_mode(0o644);
-        std::fs::set_permissions(&self.path, mode).expect("it is ours");
-    }
-
-    /// A balancer that goes by it.
+    /// A balancer that goes by it, and drains no longer than a second.
     pub(crate) fn start(&self, options: &str) -> Balancer {
-        let mut command = Command::new(EVENKEEL);
-        command.arg("--config").arg(&self.path).args(options.split_whitespace());
-        if !options.contains("--drain-timeout") {
-            command.args(["--drain-timeout", "1s"]);
+        match options.contains("--drain-timeout") {
+            true => self.balancer(options),
+            false => self.balancer(&format!("{options} --drain-timeout 1s")),
         }
-        Balancer::started(&mut command)
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 
