@@ -194,7 +194,7 @@ fn slots_of_each(pool: &Fixed) -> Vec<u32> {
 /// included. It is a curve without numbers. A reproduction in public reads 3.3, 4.7, 5.9, 7.1 and 8.2
 /// in a hundred at 1 to 5 in a hundred that fail; the same is asked for here, with a tenth more.
 #[test]
-fn maglev_moves_no_more_than_the_paper_when_backends_leave_the_list() {
+fn maglev_moves_little_more_than_the_share_of_those_that_leave_a_long_list() {
     let members: Vec<_> = (0..1000).map(|id| (id, 1)).collect();
     for (failed, at_most) in [(10, 0.037), (20, 0.052), (30, 0.065), (40, 0.079), (50, 0.091)] {
         let (changed, of_others) = changed_slots(&members, failed);
