@@ -1,40 +1,14 @@
 //! Picking is on the path of every connection of every shard, so it allocates nothing: counted by an
 //! allocator, in every algorithm and in every way that a pick can take.
 
-#![expect(unsafe_code, reason = "a global allocator is an unsafe trait; this one only counts")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use allocation_counter::measure;
 use evenkeel::core::BackendId;
 use evenkeel::core::balance::{
     Algorithm, Member, Picked, Pool, Request, Standing, Tables, Tried, pick,
 };
 use fastrand::Rng;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u32> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is passed on to the system's allocator as it came; the counter is a thread's
-// own, needs no allocation and has no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller promises what `System` asks for, and this is the same layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: `memory` is from `alloc` above, and so from `System`, with this layout.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Fixed {
     tables: Tables,
@@ -86,24 +60,24 @@ fn no_pick_allocates() {
 
 #[test]
 fn an_allocation_would_be_counted() {
-    let before = ALLOCATIONS.get();
-    drop(std::hint::black_box(Box::new(7)));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    let counted = measure(|| drop(std::hint::black_box(Box::new(7))));
+    assert_eq!(counted.count_total, 1);
 }
 
-fn allocations_of_picks(pool: &Fixed) -> u32 {
+fn allocations_of_picks(pool: &Fixed) -> u64 {
     let mut rng = Rng::with_seed(7);
-    let before = ALLOCATIONS.get();
-    for key in 0..50 {
-        let mut tried = Tried::NOBODY;
-        let sticky = (key % 5 == 0).then_some(BackendId(3));
-        while let Picked::Backend(picked) =
-            pick(pool, &Request { key, tried: &tried, sticky }, &mut rng)
-        {
-            tried.add(picked.backend);
+    let counted = measure(|| {
+        for key in 0..50 {
+            let mut tried = Tried::NOBODY;
+            let sticky = (key % 5 == 0).then_some(BackendId(3));
+            while let Picked::Backend(picked) =
+                pick(pool, &Request { key, tried: &tried, sticky }, &mut rng)
+            {
+                tried.add(picked.backend);
+            }
         }
-    }
-    ALLOCATIONS.get() - before
+    });
+    counted.count_total
 }
 
 fn pool(algorithm: Algorithm) -> Fixed {

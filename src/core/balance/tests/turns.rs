@@ -1,13 +1,10 @@
 //! What holds for turns, whatever the weights.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::thread;
 
-use fastrand::Rng;
 use proptest::prelude::*;
 
-use super::fixed::{Fixed, NEW, backend};
+use super::fixed::Fixed;
 use super::*;
 
 proptest! {
@@ -109,45 +106,6 @@ fn weights() -> impl Strategy<Value = Vec<u16>> {
 }
 
 #[test]
-fn shares_are_exact_however_many_shards_pick_at_the_same_time() {
-    let weights = [5, 1, 3, 1, 2];
-    let check = |standings: &[Standing], expected: [u64; 5]| {
-        let pool = Fixed::new(Algorithm::RoundRobin, &weights).standing_as(standings);
-        let shares = shares_of_shards(&pool, SCHEDULES * expected.iter().sum::<u64>() / SHARDS);
-        let expected: HashMap<u16, u64> = (0..)
-            .zip(expected.map(|share| share * SCHEDULES))
-            .filter(|&(_, share)| share > 0)
-            .collect();
-        assert_eq!(shares, expected);
-    };
-    check(&[Standing::Ready; 5], [5, 1, 3, 1, 2]);
-    let mut standings = [Standing::Ready; 5];
-    standings[1] = Standing::Out;
-    // The turns of the one that is out are passed over, so the last schedule ends where it began.
-    check(&standings, [5, 0, 3, 1, 2]);
-}
-
-/// What all backends got after each shard picked `picks` times.
-fn shares_of_shards(pool: &Fixed, picks: u64) -> HashMap<u16, u64> {
-    let shard = |seed| {
-        let mut rng = Rng::with_seed(seed);
-        let mut shares = HashMap::<u16, u64>::new();
-        for _ in 0..picks {
-            *shares.entry(backend(pick(pool, &NEW, &mut rng))).or_default() += 1;
-        }
-        shares
-    };
-    thread::scope(|scope| {
-        let shards: Vec<_> = (0..SHARDS).map(|seed| scope.spawn(move || shard(seed))).collect();
-        let mut sum = HashMap::<u16, u64>::new();
-        for shares in shards.into_iter().map(|shard| shard.join().expect("a shard picks")) {
-            shares.into_iter().for_each(|(id, share)| *sum.entry(id).or_default() += share);
-        }
-        sum
-    })
-}
-
-#[test]
 fn those_with_equal_weights_take_turns_in_the_order_of_the_list() {
     let pool = Fixed::new(Algorithm::RoundRobin, &[7; 300]);
     assert_eq!(pool.picks(600), (0..300).chain(0..300).collect::<Vec<u16>>());
@@ -174,7 +132,3 @@ fn turns_are_not_used_up_while_everybody_is_full() {
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
-
-const SHARDS: u64 = 4;
-/// As many as make the shards overlap.
-const SCHEDULES: u64 = 20_000;
