@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,8 +75,6 @@ pub struct PoolState {
     turn: CachePadded<AtomicU32>,
     /// Clients that wait for room or for a backend.
     pub crowd: Crowd,
-    /// Times that a backend was not ejected because too few others were left.
-    pub fail_open: AtomicU64,
     /// Who was where.
     pub sticky: Option<Sticky>,
     bells: Arc<Bells>,
@@ -92,7 +90,6 @@ impl PoolState {
             id,
             turn: CachePadded::default(),
             crowd: Crowd::default(),
-            fail_open: AtomicU64::new(0),
             sticky: sticky.map(Sticky::new),
             bells,
             own_ends: Mutex::default(),
@@ -223,11 +220,7 @@ impl Pool {
     pub fn note_failed(&self, id: BackendId, now: Moment) -> Verdict {
         let backend = self.backend(id);
         let Some(ejection) = &self.ejection else { return Verdict::Counted };
-        let verdict = backend.condition.connect_failed(now, ejection, || self.can_spare(id, now));
-        if verdict == Verdict::FailOpen {
-            self.state.fail_open.fetch_add(1, Ordering::Relaxed);
-        }
-        verdict
+        backend.condition.connect_failed(now, ejection, || self.can_spare(id, now))
     }
 
     /// Whether half of the pool, or more, is left without this one.
