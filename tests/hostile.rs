@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
@@ -169,7 +170,7 @@ fn fill(mut stream: &TcpStream) {
 
 #[test]
 fn clients_beyond_the_descriptors_wait_and_are_served_when_others_leave() {
-    check_that_descriptors_run_out(2 * FITTING + 1, 2);
+    check_that_descriptors_run_out(2 * FITTING + 1, FITTING);
 }
 
 #[test]
@@ -177,38 +178,91 @@ fn many_clients_beyond_the_descriptors_are_served_when_others_leave() {
     check_that_descriptors_run_out(2 * FITTING, 3 * FITTING);
 }
 
+#[test]
+fn nobody_waits_for_a_descriptor_that_another_who_waits_has() {
+    // The descriptors kept for connects are used up, or nearly.
+    for taken in 1..4 {
+        let Some(mut short) = Short::of_descriptors(2 * FITTING - taken, 4 * FITTING) else {
+            return;
+        };
+        (0..FITTING).for_each(|_| short.one_leaves_and_one_comes());
+        // In one turn of the shard, as many descriptors as clients may be accepted with, and then
+        // not connected.
+        let leaving = FITTING - 1;
+        let Short { balancer, inside, .. } = &mut short;
+        balancer.standing_still(|| inside.drain(..leaving).for_each(reset));
+        (0..leaving).for_each(|_| short.one_comes());
+        short.check_that_all_are_served();
+    }
+}
+
 /// With room for so many more descriptors, and so many clients more than fit.
 fn check_that_descriptors_run_out(room: usize, beyond: usize) {
-    let backend = Backend::echo();
-    let options = "--shards 1 --connect-timeout 1m";
-    let mut balancer = Balancer::before(&[backend.address], options);
-    let before = balancer.descriptors();
-    if !balancer.limit_descriptors(room) {
-        return skip("prlimit (util-linux)");
+    let Some(short) = Short::of_descriptors(room, beyond) else { return };
+    short.check_that_all_are_served();
+}
+
+/// A balancer whose descriptors have run out.
+struct Short {
+    balancer: Balancer,
+    _backend: Backend,
+    /// How many it had open before anyone came.
+    before: usize,
+    /// Clients who are being served.
+    inside: Vec<TcpStream>,
+    /// Clients for whom there is no descriptor, each with a byte sent.
+    outside: VecDeque<TcpStream>,
+}
+
+impl Short {
+    /// With room for so many more descriptors, and so many clients more than fit.
+    fn of_descriptors(room: usize, beyond: usize) -> Option<Self> {
+        let backend = Backend::echo();
+        let options = "--shards 1 --connect-timeout 1m";
+        let balancer = Balancer::before(&[backend.address], options);
+        let before = balancer.descriptors();
+        if !balancer.limit_descriptors(room) {
+            skip("prlimit (util-linux)");
+            return None;
+        }
+        use_up_earlier_accepts(&balancer);
+        balancer.wait_for_descriptors(before);
+        let mut inside: Vec<TcpStream> = (0..FITTING).map(|_| balancer.connect()).collect();
+        inside.iter_mut().for_each(served);
+        let mut outside: VecDeque<TcpStream> = (0..beyond).map(|_| balancer.connect()).collect();
+        outside.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
+        balancer.settle();
+        balancer.assert_idle(Duration::from_secs(1));
+        inside.iter_mut().for_each(served);
+        Some(Self { balancer, _backend: backend, before, inside, outside })
     }
-    use_up_earlier_accepts(&balancer);
-    balancer.wait_for_descriptors(before);
-    let mut inside: Vec<TcpStream> = (0..FITTING).map(|_| balancer.connect()).collect();
-    inside.iter_mut().for_each(served);
-    let mut outside: Vec<TcpStream> = (0..beyond).map(|_| balancer.connect()).collect();
-    outside.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
-    balancer.settle();
-    balancer.assert_idle(Duration::from_secs(1));
-    inside.iter_mut().for_each(served);
-    for mut next in outside {
-        // As one leaves, the next one comes in.
-        drop(inside.remove(0));
+
+    fn one_leaves_and_one_comes(&mut self) {
+        drop(self.inside.remove(0));
+        self.one_comes();
+    }
+
+    fn one_comes(&mut self) {
+        let mut next = self.outside.pop_front().expect("somebody is outside");
         next.read_exact(&mut [0]).unwrap();
-        inside.push(next);
+        self.inside.push(next);
     }
-    inside.iter_mut().for_each(served);
-    drop(inside);
-    balancer.wait_for_descriptors(before);
-    balancer.signal(Signal::SIGTERM);
-    assert_eq!(balancer.wait().code(), Some(0));
-    let log = balancer.log();
-    assert!(log.contains("ulimit -n"), "the cure is not in: {log}");
-    assert!(log.contains(" 0 failed"), "a backend is blamed: {log}");
+
+    /// Whoever waits is served as one after the other leaves.
+    fn check_that_all_are_served(mut self) {
+        while !self.outside.is_empty() {
+            self.one_leaves_and_one_comes();
+        }
+        let Self { mut balancer, before, mut inside, .. } = self;
+        inside.iter_mut().for_each(served);
+        drop(inside);
+        balancer.wait_for_descriptors(before);
+        balancer.signal(Signal::SIGTERM);
+        assert_eq!(balancer.wait().code(), Some(0));
+        let log = balancer.log();
+        assert!(log.contains("ulimit -n"), "the cure is not in: {log}");
+        assert!(log.contains(" 0 failed"), "a backend is blamed: {log}");
+    }
 }
 
 /// As many sessions as the descriptors are enough for.

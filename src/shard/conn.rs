@@ -73,6 +73,15 @@ impl Spares {
         }
     }
 
+    /// Lets go of half of those that there are; so many clients may be accepted, each of whom finds
+    /// one of the other half to be connected with.
+    pub(super) fn make_room(&mut self, from: &impl AsFd) -> usize {
+        self.refill(from);
+        let room = self.fds.len() / 2;
+        self.fds.truncate(self.fds.len() - room);
+        room
+    }
+
     /// A socket to connect to `address` with; in need it takes the place of a spare descriptor.
     pub(super) fn stream_socket(
         &mut self,

@@ -52,6 +52,10 @@ pub trait Driver {
     /// are in flight have the same owner, whatever their listeners.
     fn accept(&mut self, listener: ListenerNumber, owner: Owner);
 
+    /// Descriptors are short: lets go of some that were kept, for accepts, as long as as many are left
+    /// for the connects of those who are accepted. So many accepts may be in flight, of this shard's.
+    fn make_room(&mut self) -> usize;
+
     /// Connects a new socket to `address`; answered by [`Outcome::Done`].
     ///
     /// # Errors

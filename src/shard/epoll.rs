@@ -262,6 +262,10 @@ impl Driver for EpollDriver {
         }
     }
 
+    fn make_room(&mut self) -> usize {
+        self.spares.make_room(&self.wake)
+    }
+
     fn connect(
         &mut self,
         address: &SockAddr,

@@ -86,6 +86,14 @@ impl<P> Pipes<P> {
         self.vacant.push(pipe);
     }
 
+    /// Closes the idle ones and makes none for a while: others need the descriptors.
+    pub(super) fn make_way(&mut self, now: Moment) {
+        self.make_again_at = now + MAKE_AGAIN_AFTER;
+        while let Some(pipe) = self.idle.pop() {
+            self.close(pipe);
+        }
+    }
+
     /// Pipes that are open, and of these the idle ones.
     #[cfg(test)]
     pub(super) fn open_and_idle(&self) -> (usize, usize) {
@@ -142,6 +150,18 @@ mod tests {
         assert_eq!(pipes.open_and_idle(), (0, 0));
         let second = pipes.lend(NOW, made).expect("the place is free");
         assert_eq!(*pipes.lent(second), "pipe");
+    }
+
+    #[test]
+    fn idle_ones_make_way_and_none_is_made_for_a_while() {
+        let mut pipes = Pipes::new(3);
+        let [lent, idle] = [(); 2].map(|()| pipes.lend(NOW, made).expect("there are three"));
+        pipes.give_back(idle);
+        pipes.make_way(NOW);
+        assert_eq!(pipes.open_and_idle(), (1, 0));
+        assert_eq!(*pipes.lent(lent), "pipe");
+        assert_eq!(pipes.lend(NOW, never), Err(NoPipe::Failed(None)));
+        assert_eq!(pipes.lend(NOW + MAKE_AGAIN_AFTER, made), Ok(idle));
     }
 
     #[test]

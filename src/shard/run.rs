@@ -71,6 +71,8 @@ pub struct Shard<D: Driver> {
     hand_overs: PerSecond,
     /// Sessions of every shard, as of the last accept.
     population: Vec<u32>,
+    /// Until when descriptors are thought to be short.
+    short_until: Moment,
     /// When it may be told again that accepting pauses.
     tell_pause_at: Moment,
     completions: Vec<Completion<D::Socket>>,
@@ -143,6 +145,7 @@ impl<D: Driver> Shard<D> {
             starved: VecDeque::new(),
             accepting: Accepting::Yes,
             paused_until: None,
+            short_until: Moment::default(),
             now: Moment::default(),
             rng: fastrand::Rng::with_seed(seed),
             routing_lines: PerSecond::new(LINES_PER_SECOND),

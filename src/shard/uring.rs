@@ -127,6 +127,10 @@ impl Driver for UringDriver {
         self.ring.accept(self.listeners.at(listener), owner);
     }
 
+    fn make_room(&mut self) -> usize {
+        self.spares.make_room(&self.wake)
+    }
+
     fn connect(
         &mut self,
         address: &SockAddr,

@@ -37,7 +37,20 @@ impl<D: Driver> Shard<D> {
         if ends || !listening.outside.is_empty() {
             return;
         }
-        let wanted = room.min(ACCEPTS as usize);
+        let mut wanted = room.min(ACCEPTS as usize);
+        if self.now < self.short_until {
+            if listening.accepts != 0 || wanted == 0 {
+                return;
+            }
+            // Clients who are taken in without a descriptor left to connect them with would keep each
+            // other waiting.
+            wanted = wanted.min(driver.make_room());
+            if wanted == 0 {
+                self.short_until = self.now + SHORT_AFTER;
+                self.paused_until = Some(self.now + ACCEPT_PAUSE);
+                return;
+            }
+        }
         while (listening.accepts.count_ones() as usize) < wanted {
             let free = listening.accepts.trailing_ones();
             listening.accepts |= 1 << free;
@@ -101,11 +114,17 @@ impl<D: Driver> Shard<D> {
 
     /// The connection stays in the kernel's queue: accepting again at once would spin.
     pub(super) fn pause_accepting(&mut self, errno: Errno) {
+        self.short_until = self.now + SHORT_AFTER;
+        // A connection is worth more than a pipe: without one, bytes are copied.
+        self.pipes.make_way(self.now);
         // Another failure within a pause makes it longer.
         if self.paused_until.replace(self.now + ACCEPT_PAUSE).is_some() {
             return;
         }
         self.counters().accept_paused.add(1);
+        // The kernel has woken one accept for the connection that stays in the queue, and would not
+        // wake another.
+        (0..self.listening.len()).for_each(|index| self.cancel_accepts(index));
         if self.now >= self.tell_pause_at {
             self.tell_pause_at = self.now + TELL_PAUSE_AGAIN;
             warn!(
@@ -223,6 +242,9 @@ pub(super) fn is_shortage(errno: Errno) -> bool {
 
 /// As long as it lasts, a shortage is told this often.
 const TELL_PAUSE_AGAIN: Duration = Duration::from_secs(10);
+
+/// Descriptors are rationed for so long after one was missing.
+const SHORT_AFTER: Duration = Duration::from_secs(1);
 
 /// While descriptors are short, one attempt each tenth of a second costs nothing.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

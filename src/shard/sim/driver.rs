@@ -334,6 +334,10 @@ impl Driver for SimDriver {
         self.start(Token { op: Op::Accept, owner }, What::Accept { backlog });
     }
 
+    fn make_room(&mut self) -> usize {
+        self.world.rng.usize(..3)
+    }
+
     fn connect(
         &mut self,
         address: &SockAddr,
