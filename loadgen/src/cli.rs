@@ -2,11 +2,23 @@
 //!
 //! 0: done. 1: could not run, or not one request succeeded. 2: wrong arguments. 130: stopped.
 
+mod ab;
 mod client;
+mod conduct;
+mod diff;
+mod doctor;
+mod hold;
 mod load;
+mod merge;
+mod output;
+mod report;
+mod search;
 mod serve;
 mod signals;
+mod stream;
+mod sweep;
 mod values;
+mod view;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -33,6 +45,24 @@ enum Command {
     Ping(load::Arguments),
     /// Measure connections: connect, one request, its answer, close
     Conn(load::ConnArguments),
+    /// Open connections, keep them, and probe that they live
+    Hold(hold::Arguments),
+    /// Measure bulk: one or more streams up, down or both ways
+    Stream(stream::Arguments),
+    /// Find the highest rate that keeps an objective
+    Search(search::Arguments),
+    /// One result for each value of rate, connections or size
+    Sweep(sweep::Arguments),
+    /// Compare targets, interleaved, with a statistical verdict
+    Ab(ab::Arguments),
+    /// Turn result.json into text, HTML, CSV, .hgrm or .hlog
+    Report(report::Arguments),
+    /// Compare two results
+    Diff(diff::Arguments),
+    /// Add up results of the same run from several generators
+    Merge(merge::Arguments),
+    /// Look at the limits, the clock and the floor of this generator on this machine
+    Doctor(doctor::Arguments),
 }
 
 /// Why a command ends without its result.
@@ -57,6 +87,15 @@ pub(crate) fn main() -> ExitCode {
         Command::Client(arguments) => client::run(&arguments),
         Command::Ping(arguments) => load::ping(&arguments),
         Command::Conn(arguments) => load::conn(&arguments),
+        Command::Hold(arguments) => hold::run(&arguments),
+        Command::Stream(arguments) => stream::run(&arguments),
+        Command::Search(arguments) => search::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Ab(arguments) => ab::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -80,3 +119,5 @@ fn print_now(text: &str) {
 }
 
 const USAGE: u8 = 2;
+/// What shells answer for a program that SIGINT ended.
+const STOPPED: u8 = 130;

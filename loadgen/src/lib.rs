@@ -33,7 +33,9 @@ mod histogram;
 pub mod load;
 mod pin;
 mod python;
+pub mod report;
 pub mod serve;
+pub mod sut;
 pub mod target;
 
 pub use histogram::Percentile;
