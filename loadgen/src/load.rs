@@ -4,6 +4,8 @@
 //! and adds up what they bring back. A worker ([`engine`]) drives its connections over one ring;
 //! how one connection goes is decided in [`flow`], what it was answered in [`reply`].
 
+#[allow(dead_code, reason = "the engine comes to it next")]
+mod arrivals;
 mod engine;
 mod failure;
 mod flow;
@@ -13,6 +15,7 @@ mod pace;
 mod plan;
 mod reply;
 mod report;
+mod si;
 mod window;
 
 use std::io;
@@ -22,6 +25,7 @@ use std::time::Duration;
 
 use uring::SetupError;
 
+pub use arrivals::{Arrivals, ArrivalsError, Rate, RateError};
 pub use plan::{Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
 pub use report::{Report, Share, format_duration};
 
