@@ -11,6 +11,8 @@ mod failure;
 mod flow;
 mod gate;
 mod json;
+#[allow(dead_code, reason = "the engine comes to it next")]
+mod lifetime;
 mod pace;
 mod plan;
 mod reply;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use uring::SetupError;
 
 pub use arrivals::{Arrivals, ArrivalsError, Rate, RateError};
+pub use lifetime::{Lifetime, LifetimeError};
 pub use plan::{Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
 pub use report::{Report, Share, format_duration};
 

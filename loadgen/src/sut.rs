@@ -37,7 +37,12 @@ impl Observer {
 
     /// What was used in between, by so many requests, bytes and connections.
     #[must_use]
-    pub fn finish(self, _ok: u64, _bytes: u64, _connections: u64) -> (Option<Sut>, Option<Network>) {
+    pub fn finish(
+        self,
+        _ok: u64,
+        _bytes: u64,
+        _connections: u64,
+    ) -> (Option<Sut>, Option<Network>) {
         (None, None)
     }
 }
