@@ -14,6 +14,8 @@ mod json;
 #[allow(dead_code, reason = "the engine comes to it next")]
 mod lifetime;
 mod pace;
+#[allow(dead_code, reason = "the engine comes to it next")]
+mod payload;
 mod plan;
 mod reply;
 mod report;
@@ -29,6 +31,7 @@ use uring::SetupError;
 
 pub use arrivals::{Arrivals, ArrivalsError, Rate, RateError};
 pub use lifetime::{Lifetime, LifetimeError};
+pub use payload::{Sizes, SizesError, Verify, VerifyError};
 pub use plan::{Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
 pub use report::{Report, Share, format_duration};
 
