@@ -19,6 +19,7 @@ mod pace;
 #[allow(dead_code, reason = "the engine comes to it next")]
 mod payload;
 mod plan;
+#[allow(dead_code, reason = "the engine comes to it next")]
 mod reply;
 mod report;
 mod si;

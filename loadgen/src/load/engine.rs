@@ -93,7 +93,11 @@ impl<'a> Worker<'a> {
             arrival,
             phase: Phase::Connecting { until_ns: now_ns + nanoseconds(plan.timeout) },
             request,
-            names: Names::new(&text),
+            names: Names::of_lines(
+                &text,
+                super::Sizes { request: plan.request_len(), reply: None },
+                super::Verify::Full,
+            ),
             pending,
             retries: Retries::default(),
             to_stamp: Vec::with_capacity(COMPLETIONS_PER_TURN + BURST),

@@ -106,15 +106,20 @@ impl Worker<'_> {
 
     fn on_bytes(&mut self, index: u32, buffer: BufferId, len: u32) -> Step {
         let slot = &mut self.slots[index as usize];
-        let progressed = slot.reply.on_bytes(self.ring.bytes(buffer, 0..len), &mut self.names);
+        let mut bytes = self.ring.bytes(buffer, 0..len);
+        let progressed = slot.reply.next(&mut bytes, &mut self.names);
+        let is_all = bytes.is_empty();
         self.ring.release(buffer);
         match progressed {
             Progressed::Part => slot.flow.on_reply_part(),
-            Progressed::Whole(backend) => {
+            Progressed::Whole(backend) if is_all => {
                 slot.backend = backend;
                 slot.flow.on_reply()
             }
-            Progressed::Wrong => self.on_failed(index, Ended::Receive, Failure::UnexpectedReply),
+            // Neither right nor, with more than was asked for, only that.
+            Progressed::Whole(_) | Progressed::Status(_) | Progressed::Wrong => {
+                self.on_failed(index, Ended::Receive, Failure::UnexpectedReply)
+            }
         }
     }
 
