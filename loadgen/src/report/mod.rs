@@ -5,12 +5,15 @@
 //! and seconds where it ends in `_s`; rates are a second.
 
 mod distribution;
+mod sample;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use distribution::Distribution;
+#[doc(hidden)]
+pub use sample::sample;
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +119,24 @@ pub struct Env {
     pub cpus: u32,
     /// TCP's congestion control in this network namespace.
     pub congestion_control: String,
+    /// Of the processor time of this machine during the run: what its hypervisor gave to others, 0
+    /// to 1. Where the kernel tells.
+    pub steal: Option<f64>,
+    /// Of a merged result: the generators that it was added up from.
+    pub generators: Vec<Part>,
+}
+
+/// One of the generators whose results were merged.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// The file that its result came from.
+    pub file: String,
+    /// Where and with what it ran.
+    pub env: Env,
+    /// How it was doing.
+    pub generator: Generator,
+    /// What it counted.
+    pub totals: Totals,
 }
 
 /// Whether the figures can be believed, and whether they are good enough.
@@ -125,6 +146,8 @@ pub struct Verdict {
     pub valid: bool,
     /// Why it is suspect, each with what to do about it.
     pub reasons: Vec<String>,
+    /// What a reader should know, and what makes nothing suspect.
+    pub notes: Vec<String>,
     /// Whether the objective was met, where there was one.
     pub slo_met: Option<bool>,
     /// Which parts of the objective were missed, with what was measured.
