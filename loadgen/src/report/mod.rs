@@ -5,7 +5,9 @@
 //! and seconds where it ends in `_s`; rates are a second.
 
 mod distribution;
+pub mod figures;
 mod sample;
+pub mod slo;
 
 use std::collections::BTreeMap;
 
