@@ -8,6 +8,8 @@ mod distribution;
 pub mod figures;
 mod sample;
 pub mod slo;
+pub mod statistics;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use distribution::Distribution;
 #[doc(hidden)]
 pub use sample::sample;
+pub use verdict::judge;
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
