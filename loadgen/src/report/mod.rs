@@ -5,6 +5,7 @@
 //! and seconds where it ends in `_s`; rates are a second.
 
 mod distribution;
+pub mod export;
 pub mod figures;
 mod sample;
 pub mod slo;
