@@ -7,7 +7,7 @@
 #[allow(dead_code, reason = "the engine comes to it next")]
 mod arrivals;
 mod engine;
-mod failure;
+pub(crate) mod failure;
 mod flow;
 mod gate;
 #[allow(dead_code, reason = "the engine comes to it next")]

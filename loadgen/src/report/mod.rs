@@ -10,6 +10,7 @@ pub mod figures;
 mod sample;
 pub mod slo;
 pub mod statistics;
+pub mod text;
 mod verdict;
 
 use std::collections::BTreeMap;
