@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
-use loadgen::load::{LoadError, Plan, Report, Workload};
+use loadgen::load::{LoadError, Plan, Workload};
+use loadgen::report::{Report, figures};
 use loadgen::serve::{Backend, Mode, ServeError, Serving};
 use nix::sys::signal::SigSet;
 
@@ -107,7 +108,7 @@ fn put_load(balancer: &Balancer, demo: &Demo, signals: SigSet) -> Result<Report,
             stopped.store(true, Ordering::Relaxed);
         }
     })?;
-    Ok(loadgen::load::run(&plan, |_| {}, &stop)?)
+    Ok(loadgen::load::run(&plan, &mut |_| {}, &stop)?)
 }
 
 fn introduce(
@@ -132,7 +133,7 @@ fn introduce(
 }
 
 fn show(out: &mut impl Write, report: &Report, balancer: &Balancer) -> io::Result<()> {
-    write!(out, "{}", report.to_text())?;
+    show_load(out, report)?;
     let snapshot = balancer.shared().snapshot();
     let members = snapshot.pools.iter().flat_map(|pool| &pool.members);
     let connections: Vec<String> = members
@@ -151,6 +152,31 @@ fn show(out: &mut impl Write, report: &Report, balancer: &Balancer) -> io::Resul
     writeln!(out, "  cargo run --release -- --backends 127.0.0.1:8881,127.0.0.1:8882")?;
     writeln!(out, "  cargo run --release -p loadgen -- ping 127.0.0.1:8080 -c 64 -d 5s")?;
     out.flush()
+}
+
+/// What the clients saw, without what a comparison would ask.
+fn show_load(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let totals = &report.totals;
+    let stopped = if totals.stopped { " (stopped early)" } else { "" };
+    let (elapsed_s, per_s) = (totals.elapsed_s, totals.goodput_per_s);
+    writeln!(out, "requests   {} in {elapsed_s:.2} s: {per_s:.0}/s{stopped}", totals.ok)?;
+    let kind = |(kind, count): (&String, &u64)| format!("{kind} {count}");
+    let errors: Vec<String> = report.errors.iter().map(kind).collect();
+    let errors = if errors.is_empty() { "none".to_owned() } else { errors.join(", ") };
+    writeln!(out, "errors     {errors}")?;
+    let response = &report.latency.response;
+    let quantiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+    let quantiles = quantiles.map(|(name, quantile)| (name, response.quantile_ns(quantile)));
+    let times = quantiles.into_iter().chain([("max", response.max_ns())]);
+    let shown: Vec<String> =
+        times.map(|(name, ns)| format!("{name} {}", figures::time_or_dash(ns))).collect();
+    writeln!(out, "latency    {}", shown.join("  "))?;
+    for (index, one) in report.backends.iter().enumerate() {
+        let label = if index == 0 { "backends" } else { "" };
+        let percent = one.share * 100.0;
+        writeln!(out, "{label:<10} {}  {:>8}  {percent:5.1} %", one.name, one.responses)?;
+    }
+    Ok(())
 }
 
 const NAMES: [&str; 3] = ["B1", "B2", "B3"];

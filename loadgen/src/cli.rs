@@ -43,6 +43,8 @@ enum Command {
     Client(client::Arguments),
     /// Measure requests on connections that stay
     Ping(load::Arguments),
+    /// Measure HTTP/1.1 requests on connections that stay
+    Http(load::HttpArguments),
     /// Measure connections: connect, one request, its answer, close
     Conn(load::ConnArguments),
     /// Open connections, keep them, and probe that they live
@@ -86,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Client(arguments) => client::run(&arguments),
         Command::Ping(arguments) => load::ping(&arguments),
+        Command::Http(arguments) => load::http(&arguments),
         Command::Conn(arguments) => load::conn(&arguments),
         Command::Hold(arguments) => hold::run(&arguments),
         Command::Stream(arguments) => stream::run(&arguments),

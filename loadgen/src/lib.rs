@@ -2,7 +2,7 @@
 //! says how fast, how late, and who answered.
 //!
 //! Everything runs on the rings of the [`uring`] crate, one ring a thread. [`serve`] starts
-//! backends inside this process, [`load`] puts load on a target and returns a [`load::Report`],
+//! backends inside this process, [`load`] puts load on a target and returns a [`report::Report`],
 //! [`client`] is the client for people. What is typed on a command line is the binary's business.
 //!
 //! ```
@@ -18,9 +18,9 @@
 //!     requests: NonZeroU64::new(1000),
 //!     ..Plan::new(serving.addresses()[0], Workload::Ping)
 //! };
-//! let report = load::run(&plan, |_progress| {}, &AtomicBool::new(false))?;
-//! assert_eq!(report.backends["B1"], 1000);
-//! println!("{}", report.latency_text());
+//! let report = load::run(&plan, &mut |_progress| {}, &AtomicBool::new(false))?;
+//! assert_eq!((report.totals.ok, report.backends[0].responses), (1000, 1000));
+//! println!("{:?} ns", report.latency.response.quantile_ns(0.99));
 //! serving.stop();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

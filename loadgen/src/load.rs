@@ -1,62 +1,54 @@
 //! Load on a target: what to do is a [`Plan`], what came of it is a [`Report`].
 //!
 //! [`run`] starts the worker threads, lets them connect, opens the gate for all of them at once
-//! and adds up what they bring back. A worker ([`engine`]) drives its connections over one ring;
-//! how one connection goes is decided in [`flow`], what it was answered in [`reply`].
+//! and adds up what they bring back. A worker (`engine`) drives its connections over one ring; when
+//! requests are due is decided in `offer`, how one connection goes in `flow`, what it was answered
+//! in `reply`, what of it is counted in `tally`.
+//!
+//! Counts obey `intended = ok + errors + unanswered + unsent`. A request is intended when it is due
+//! in the measured time, or in a closed loop when it is sent in it. It is an error when its
+//! connection breaks, when its answer is wrong, or when it takes longer than the timeout while the
+//! load is on. What is still in flight at the end of the measured time may be answered until its
+//! timeout; otherwise it is unanswered. The latencies hold what was answered and what is
+//! unanswered, the latter at its age then; errors are in no latency and in no goodput.
 
-#[allow(dead_code, reason = "the engine comes to it next")]
 mod arrivals;
+mod coordinator;
 mod engine;
 pub(crate) mod failure;
 mod flow;
 mod gate;
-#[allow(dead_code, reason = "the engine comes to it next")]
 mod http;
-mod json;
-#[allow(dead_code, reason = "the engine comes to it next")]
 mod lifetime;
-mod pace;
-#[allow(dead_code, reason = "the engine comes to it next")]
+mod offer;
 mod payload;
 mod plan;
-#[allow(dead_code, reason = "the engine comes to it next")]
+mod ports;
 mod reply;
-mod report;
 mod si;
-mod window;
+mod summary;
+mod tally;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::mpsc;
 
 use uring::SetupError;
 
 pub use arrivals::{Arrivals, ArrivalsError, Rate, RateError};
+pub use failure::advice;
 pub use http::{Header, HttpRequest, HttpRequestError, Method};
 pub use lifetime::{Lifetime, LifetimeError};
 pub use payload::{Sizes, SizesError, Verify, VerifyError};
-pub use plan::{Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
-pub use report::{Report, Share, format_duration};
+pub use plan::{Address, Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
 
-use engine::Worker;
-use gate::Gate;
-use report::Tally;
+use coordinator::Coordinator;
+use engine::{Summary, Worker};
+use gate::{Arrival, Gate};
+use tally::Recorder;
 
 use crate::pin::{PinError, pin};
-
-/// How a run is getting on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Since the load began; zero while connections are established.
-    pub elapsed: Duration,
-    /// Connections that stand; for [`Workload::Conn`] those of this moment.
-    pub connected: u64,
-    /// Requests answered so far, the warm-up left out.
-    pub requests: u64,
-    /// Errors so far.
-    pub errors: u64,
-}
+use crate::report::{Progress, Report};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +57,7 @@ pub enum LoadError {
     #[error("cannot connect to {address}: {why}")]
     CannotConnect {
         /// Where to.
-        address: SocketAddr,
+        address: Address,
         /// What the connects met, and what to do about it.
         why: &'static str,
     },
@@ -81,6 +73,12 @@ pub enum LoadError {
         /// What RLIMIT_NOFILE allows.
         limit: u64,
     },
+    /// A request of these sizes cannot be.
+    #[error(transparent)]
+    Sizes(#[from] SizesError),
+    /// An HTTP request that would not be understood.
+    #[error(transparent)]
+    Http(#[from] HttpRequestError),
     /// A worker got no ring.
     #[error(transparent)]
     Ring(#[from] SetupError),
@@ -92,45 +90,61 @@ pub enum LoadError {
     Kernel(#[from] io::Error),
 }
 
-/// Puts the load of `plan` on its target and reports; `progress` is called every
-/// [`Plan::progress_every`], and setting `stop` ends the run early with a report of what there is.
+/// Puts the load of `plan` on its target and reports. `progress` is called every
+/// [`Plan::progress_every`], at each change of phase and after each interval; setting `stop` ends
+/// the run early with a report of what there is.
+///
+/// The report says nothing of the machine, the system under test and the verdict: that is for
+/// whoever calls.
 ///
 /// # Errors
 /// A [`LoadError`] when nothing could be measured. A run whose requests all failed is a report.
 pub fn run(
     plan: &Plan,
-    mut progress: impl FnMut(&Progress),
+    progress: &mut dyn FnMut(&Progress<'_>),
     stop: &AtomicBool,
 ) -> Result<Report, LoadError> {
     check_limit(plan)?;
-    let gate = Gate::new(plan.workers(), plan.progress_every, stop);
-    let tallies = std::thread::scope(|scope| {
-        let gate = &gate;
-        let workers: Vec<_> =
-            (0..plan.workers()).map(|index| scope.spawn(move || work(plan, gate, index))).collect();
-        gate.wait_for_arrivals(&mut progress);
-        gate.open();
-        gate.wait_for_ends(&mut progress);
+    let request = &plan.request()?;
+    let gate = Gate::new(plan.workers(), stop);
+    let (news, heard) = mpsc::channel();
+    let (done, workers) = std::thread::scope(|scope| {
+        let (mut emptied, mut workers) = (Vec::new(), Vec::new());
+        for index in 0..plan.workers() {
+            let (give_back, given_back) = mpsc::channel();
+            emptied.push(give_back);
+            let arrival = gate.arrival(index, news.clone());
+            let recorder = Recorder::new(plan, index, news.clone(), given_back);
+            workers.push(scope.spawn(move || work(plan, request, arrival, recorder, index)));
+        }
+        drop(news);
+        let done = Coordinator::new(plan, &gate, progress, heard, emptied).follow();
         let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
-            Ok(tally) => tally,
+            Ok(brought) => brought,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        workers.into_iter().map(join).collect::<Result<Vec<Tally>, LoadError>>()
+        let workers = workers.into_iter().map(join).collect::<Result<Vec<_>, LoadError>>();
+        workers.map(|workers| (done, workers))
     })?;
-    let report = Report::merge(plan, tallies, stop.load(Ordering::Relaxed));
-    match report.connect_failure {
-        Some(failure) if !report.connected_once => Err(LoadError::CannotConnect {
-            address: plan.address,
+    let connects = workers.iter().map(|(summary, _)| summary.connects).sum::<u64>();
+    match workers.iter().find_map(|(summary, _)| summary.connect_failure) {
+        Some(failure) if connects == 0 => Err(LoadError::CannotConnect {
+            address: plan.address.clone(),
             why: failure.why_no_connection(),
         }),
-        _ => Ok(report),
+        _ => Ok(summary::report(plan, request.len(), &workers, done, stop.load(Ordering::Relaxed))),
     }
 }
 
-fn work(plan: &Plan, gate: &Gate<'_>, index: usize) -> Result<Tally, LoadError> {
-    let arrival = gate.arrival(index);
+fn work(
+    plan: &Plan,
+    request: &[u8],
+    arrival: Arrival<'_>,
+    recorder: Recorder,
+    index: usize,
+) -> Result<(Summary, Recorder), LoadError> {
     pin(index, &plan.cpus)?;
-    Worker::new(plan, arrival, index)?.run()
+    Worker::new(plan, request, arrival, recorder, index)?.run()
 }
 
 fn check_limit(plan: &Plan) -> Result<(), LoadError> {

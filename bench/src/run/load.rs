@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use loadgen::load::{Plan, Progress, Report, Workload};
+use loadgen::load::{Plan, Rate, Workload};
+use loadgen::report::{Progress, Report};
 
 use super::{Bench, Run, UnderTest, WARM_UP};
 use crate::contender::Contender;
@@ -33,7 +34,11 @@ impl Bench {
         connections: NonZeroU32,
         rate: NonZeroU32,
     ) -> io::Result<Run> {
-        let plan = Plan { connections, rate: Some(rate), ..self.plan(Workload::Ping) };
+        let plan = Plan {
+            connections,
+            rate: Some(Rate::constant(rate.get().into())),
+            ..self.plan(Workload::Ping)
+        };
         self.request(contender, plan)
     }
 
@@ -73,31 +78,30 @@ impl Bench {
     fn request(&self, contender: &Contender, plan: Plan) -> io::Result<Run> {
         let backend = self.start_echo(&self.loopback)?;
         let under_test = UnderTest::start(contender, &self.loopback, backend.addresses()[0])?;
-        let plan = Plan { address: under_test.target, ..plan };
+        let plan = Plan { address: under_test.target.into(), ..plan };
         let (report, samples) = self.drive(&plan, &under_test)?;
         let per_second = if plan.rate.is_some() { Figure::AchievedPerS } else { Figure::PerSecond };
         let mut figures = Figures::new();
         figures.extend(samples.us_per_request().map(|us| (Figure::CpuUs, us)));
-        figures.push((per_second, report.requests_per_s()));
-        figures.extend(latencies(&report.latency));
-        Ok(Run { figures, errors: report.errors.values().sum() })
+        figures.push((per_second, report.totals.goodput_per_s));
+        figures.extend(latencies(&report.latency.response.0));
+        Ok(Run { figures, errors: report.totals.errors })
     }
 
     /// Runs the load where the clients are, and looks at the balancer's account meanwhile.
     fn drive(&self, plan: &Plan, under_test: &UnderTest) -> io::Result<(Report, Samples)> {
         let mut samples = Samples::default();
-        let sample = |progress: &Progress| {
+        let mut sample = |progress: &Progress<'_>| {
             // A balancer that has ended is missed by the requests too.
             if let Ok(Some(cpu)) = under_test.cpu() {
-                samples.add(cpu, progress.requests);
+                samples.add(cpu, progress.so_far.ok);
             }
         };
-        let report = self
-            .loopback
-            .client
-            .run(|| loadgen::load::run(plan, sample, self.stop.flag()).map_err(io::Error::other))?;
+        let stop = self.stop.flag();
+        let load = || loadgen::load::run(plan, &mut sample, stop).map_err(io::Error::other);
+        let report = self.loopback.client.run(load)?;
         self.stop.check()?;
-        if report.requests == 0 {
+        if report.totals.ok == 0 {
             return Err(io::Error::other(format!("no request was answered: {:?}", report.errors)));
         }
         Ok((report, samples))

@@ -1,29 +1,86 @@
-//! `loadgen ping` and `loadgen conn`: options to a plan, a run, and its report.
+//! `loadgen ping`, `http` and `conn`: options to a plan, a run, and its report.
 
-use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use loadgen::load::{self, Close, Plan, Progress, Report, Workload};
-use loadgen::target::Target;
+use loadgen::load::{
+    self, Address, Arrivals, Close, Header, HttpRequest, Lifetime, Method, Plan, Rate, Sizes,
+    Verify, Workload,
+};
+use loadgen::target::{Target, TargetError};
 use uring::CpuList;
 
-use super::signals::EndSignals;
+use super::Failure;
+use super::conduct::Common;
 use super::values::{count, duration, positive_duration, small_count};
-use super::{Failure, print_now};
 
-/// What `ping` takes, and `conn` too.
+/// What `ping` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to: host:port, [::1]:port or name:port
+    #[command(flatten)]
+    pub(super) load: LoadArguments,
+    #[command(flatten)]
+    stay: StayArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Of connections that stay.
+#[derive(Clone, Debug, Args)]
+pub(super) struct StayArguments {
+    /// Requests in flight on each connection
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = small_count)]
+    pipeline: NonZeroU32,
+    /// Replace each connection after so many requests: a number, or geo:MEAN for a random one
+    #[arg(long, value_name = "N", default_value_t = Lifetime::Forever)]
+    requests_per_connection: Lifetime,
+}
+
+/// What `http` takes.
+#[derive(Debug, Args)]
+pub(super) struct HttpArguments {
+    #[command(flatten)]
+    pub(super) load: LoadArguments,
+    #[command(flatten)]
+    stay: StayArguments,
+    #[command(flatten)]
+    request: RequestArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What is asked over HTTP.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RequestArguments {
+    /// GET, HEAD or POST; a POST has a body of --size
+    #[arg(short = 'X', long, default_value_t = Method::Get)]
+    method: Method,
+    /// A line of the head, such as `Accept: text/html`; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<Header>,
+}
+
+/// What `conn` takes.
+#[derive(Debug, Args)]
+pub(super) struct ConnArguments {
+    #[command(flatten)]
+    pub(super) load: LoadArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The options that say what load is put on what.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LoadArguments {
+    /// Where to: host:port, [::1]:port, name:port or unix:/path; for http also http://host:port/path
     #[arg(required_unless_present = "port", conflicts_with_all = ["host", "port"])]
-    target: Option<Target>,
+    target: Option<Where>,
     /// The host, if there is no TARGET
     #[arg(long, requires = "port", default_value = "127.0.0.1")]
     host: String,
@@ -42,32 +99,49 @@ pub(super) struct Arguments {
     /// End after so many requests, if that comes first
     #[arg(short = 'n', long, value_name = "N", value_parser = count)]
     requests: Option<NonZeroU64>,
-    /// Bytes of a request, its newline included
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = request_bytes())]
-    size: u32,
+    /// Open loop: so many requests a second whatever comes back, such as 10k, or a ramp 1k:5k
+    #[arg(short = 'R', long, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// How the requests of an open loop are spread: constant or poisson
+    #[arg(long, default_value_t = Arrivals::Constant, requires = "rate")]
+    arrivals: Arrivals,
+    /// What random choices begin with
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Bytes of a request with its newline, and of the reply to ask for; over HTTP of the bodies
+    #[arg(long, value_name = "REQ[:REPLY]", default_value_t = Sizes::default())]
+    size: Sizes,
+    /// How closely replies are looked at: off, len, crc or full
+    #[arg(long, default_value_t = Verify::Full)]
+    verify: Verify,
     /// Load before the measurement
     #[arg(short, long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     warm_up: Duration,
     /// How long a request may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
     timeout: Duration,
-    /// Write the report as JSON to this file; `-` is standard output, instead of the text
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Local addresses to connect from, in turn: 10.0.0.1,10.0.0.2 or 10.0.0.1-10.0.0.9
+    #[arg(long, value_name = "LIST", value_parser = sources)]
+    source: Option<Sources>,
     /// Processors to keep the threads on, for example 0,2-3
     #[arg(long, value_name = "LIST")]
     cpus: Option<CpuList>,
-}
-
-/// What `conn` takes.
-#[derive(Debug, Args)]
-pub(super) struct ConnArguments {
-    #[command(flatten)]
-    common: Arguments,
-    /// How a connection is closed, always from this side
+    /// How a connection is closed that this side ends
     #[arg(long, value_enum, default_value_t = CloseName::Fin)]
     close: CloseName,
 }
+
+/// A target as it is typed.
+#[derive(Clone, Debug)]
+enum Where {
+    Tcp(Target),
+    Url { target: Target, path: String },
+    Unix(PathBuf),
+}
+
+/// Local addresses.
+#[derive(Clone, Debug)]
+struct Sources(Vec<IpAddr>);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum CloseName {
@@ -79,118 +153,236 @@ enum CloseName {
 
 /// Runs [`Workload::Ping`].
 pub(super) fn ping(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    measure(arguments, Workload::Ping, Close::Fin)
+    let plan = arguments.stay.plan(arguments.load.plan(Workload::Ping)?);
+    measure(&plan, &arguments.load, &arguments.common)
+}
+
+/// Runs [`Workload::Http`].
+pub(super) fn http(arguments: &HttpArguments) -> Result<ExitCode, Failure> {
+    let plan = arguments.stay.plan(arguments.load.plan(Workload::Http)?);
+    let request = HttpRequest {
+        method: arguments.request.method,
+        headers: arguments.request.headers.clone(),
+        ..arguments.load.target().request()
+    };
+    let plan = Plan { http: Some(request), ..plan };
+    measure(&plan, &arguments.load, &arguments.common)
 }
 
 /// Runs [`Workload::Conn`].
 pub(super) fn conn(arguments: &ConnArguments) -> Result<ExitCode, Failure> {
-    let close = match arguments.close {
-        CloseName::Fin => Close::Fin,
-        CloseName::Rst => Close::Rst,
-    };
-    measure(&arguments.common, Workload::Conn, close)
+    let plan = arguments.load.plan(Workload::Conn)?;
+    measure(&plan, &arguments.load, &arguments.common)
 }
 
-fn measure(arguments: &Arguments, workload: Workload, close: Close) -> Result<ExitCode, Failure> {
-    let stop = stop_on_signal()?;
-    let address = arguments.target().resolve(arguments.timeout).map_err(Failure::run)?;
-    let plan = Plan { close, ..arguments.plan(address, workload) };
-    let mut ticker = Ticker::new(plan.duration + plan.warm_up);
-    let report = load::run(&plan, |progress| ticker.show(progress), &stop).map_err(Failure::run)?;
-    write_report(&report, arguments.json.as_deref())?;
-    Ok(exit_code(&report))
+fn measure(plan: &Plan, load: &LoadArguments, common: &Common) -> Result<ExitCode, Failure> {
+    plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    let target = load.target().to_string();
+    let title = format!("{} {target}", plan.workload.name());
+    common.conduct(&title, |progress, stop| {
+        let mut report = load::run(plan, progress, stop).map_err(Failure::run)?;
+        report.config.target = target;
+        report.config.command = std::env::args().collect();
+        Ok(report)
+    })
 }
 
-impl Arguments {
-    fn target(&self) -> Target {
+impl StayArguments {
+    fn plan(&self, plan: Plan) -> Plan {
+        Plan { pipeline: self.pipeline, lifetime: self.requests_per_connection, ..plan }
+    }
+}
+
+impl LoadArguments {
+    fn target(&self) -> Where {
         let typed = || Target { host: self.host.clone(), port: self.port.unwrap_or_default() };
-        self.target.clone().unwrap_or_else(typed)
+        self.target.clone().unwrap_or_else(|| Where::Tcp(typed()))
     }
 
-    fn plan(&self, address: SocketAddr, workload: Workload) -> Plan {
-        Plan {
+    /// The plan that these options make; a name is looked up.
+    pub(super) fn plan(&self, workload: Workload) -> Result<Plan, Failure> {
+        let address = match self.target() {
+            Where::Url { .. } if workload != Workload::Http => {
+                let command = workload.name();
+                return Err(Failure::Usage(format!(
+                    "`{command}` speaks no HTTP: write host:port, or use `loadgen http`"
+                )));
+            }
+            Where::Tcp(target) | Where::Url { target, .. } => {
+                target.resolve(self.timeout).map_err(Failure::run)?.into()
+            }
+            Where::Unix(path) => Address::Unix(path),
+        };
+        let plan = Plan {
             connections: self.connections,
             threads: self.threads,
             duration: self.duration,
             requests: self.requests,
-            request_bytes: self.size,
+            sizes: self.size,
+            verify: self.verify,
             warm_up: self.warm_up,
             timeout: self.timeout,
             cpus: self.cpus.clone().map(|CpuList(cpus)| cpus).unwrap_or_default(),
+            rate: self.rate,
+            arrivals: self.arrivals,
+            seed: self.seed,
+            sources: self.source.clone().map(|Sources(sources)| sources).unwrap_or_default(),
+            close: match self.close {
+                CloseName::Fin => Close::Fin,
+                CloseName::Rst => Close::Rst,
+            },
             ..Plan::new(address, workload)
-        }
+        };
+        check_sources(&plan)?;
+        Ok(plan)
     }
 }
 
-/// The first signal ends the run with a report, the second ends the program.
-fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let signals = EndSignals::block().map_err(Failure::run)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    let wait = move || {
-        signals.wait();
-        seen.store(true, Ordering::Relaxed);
-        signals.wait();
-        std::process::exit(STOPPED.into());
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(Failure::run)?;
-    Ok(stop)
-}
-
-fn write_report(report: &Report, json: Option<&Path>) -> Result<(), Failure> {
-    match json {
-        Some(path) if path == Path::new("-") => print_now(&format!("{:#}\n", report.to_json())),
-        Some(path) => {
-            print_now(&report.to_text());
-            std::fs::write(path, format!("{:#}\n", report.to_json())).map_err(|error| {
-                Failure::Run(format!("cannot write the report to {}: {error}", path.display()))
-            })?;
+/// Sources must be of this machine and of the target's family.
+fn check_sources(plan: &Plan) -> Result<(), Failure> {
+    for source in &plan.sources {
+        let Address::Tcp(address) = &plan.address else {
+            return Err(Failure::Usage("a socket in the file system has no --source".to_owned()));
+        };
+        if source.is_ipv4() != address.is_ipv4() {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(Failure::Usage(format!(
+                "the target is {family} and --source {source} is not: give one of its family"
+            )));
         }
-        None => print_now(&report.to_text()),
+        if !uring::is_on_this_host(*source) {
+            return Err(Failure::Usage(format!(
+                "--source {source} is no address of this machine: see `ip addr`, or add it with \
+                 `ip addr add {source} dev lo`"
+            )));
+        }
     }
     Ok(())
 }
 
-fn exit_code(report: &Report) -> ExitCode {
-    if report.stopped {
-        ExitCode::from(STOPPED)
-    } else if report.requests == 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
-}
-
-/// A line a second about a run that takes longer than two, if somebody watches.
-#[derive(Debug)]
-struct Ticker {
-    shown: bool,
-    requests: u64,
-}
-
-impl Ticker {
-    fn new(expected: Duration) -> Self {
-        let shown = expected > Duration::from_secs(2) && std::io::stderr().is_terminal();
-        Self { shown, requests: 0 }
-    }
-
-    fn show(&mut self, progress: &Progress) {
-        let Progress { elapsed, connected, requests, errors } = *progress;
-        if self.shown {
-            let seconds = elapsed.as_secs();
-            let fresh = requests - self.requests;
-            eprintln!(
-                "{seconds:>4} s  {fresh:>8} requests/s  {connected} connections  {errors} errors"
-            );
+impl Where {
+    /// What is asked there, if nothing else is said.
+    fn request(&self) -> HttpRequest {
+        match self {
+            Self::Tcp(target) => HttpRequest::new(target.to_string()),
+            Self::Url { target, path } => {
+                HttpRequest { path: Some(path.clone()), ..HttpRequest::new(target.to_string()) }
+            }
+            Self::Unix(_) => HttpRequest::new("localhost".to_owned()),
         }
-        self.requests = requests;
     }
 }
 
-fn request_bytes() -> clap::builder::RangedI64ValueParser<u32> {
-    let (min, max) = (load::REQUEST_BYTES_MIN, load::REQUEST_BYTES_MAX);
-    clap::value_parser!(u32).range(i64::from(min)..=i64::from(max))
+impl FromStr for Where {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        if text.starts_with("https://") {
+            return Err("TLS is not spoken here: give an http:// URL".to_owned());
+        }
+        let Some(rest) = text.strip_prefix("http://") else {
+            return text.parse().map(Self::Tcp).map_err(|error: TargetError| error.to_string());
+        };
+        let (authority, path) = match rest.find('/') {
+            Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
+            None => (rest, None),
+        };
+        let with_port = || format!("{authority}:80").parse().ok();
+        let target: Option<Target> = authority.parse().ok().or_else(with_port);
+        match (target, path) {
+            (Some(target), Some(path)) => Ok(Self::Url { target, path }),
+            (Some(target), None) => Ok(Self::Url { target, path: "/".to_owned() }),
+            (None, _) => Err(format!("`{text}` is not a URL such as http://127.0.0.1:8080/path")),
+        }
+    }
 }
 
-/// What shells answer for a program that SIGINT ended.
-const STOPPED: u8 = 130;
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(target) => target.fmt(f),
+            Self::Url { target, path } => write!(f, "http://{target}{path}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `10.0.0.1,10.0.0.5-10.0.0.9`.
+fn sources(text: &str) -> Result<Sources, String> {
+    let mut all = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let address = |text: &str| {
+            text.parse::<IpAddr>().map_err(|_| format!("`{text}` is not an IP address"))
+        };
+        all.extend(range(address(first)?, address(last)?)?);
+    }
+    Ok(Sources(all))
+}
+
+fn range(first: IpAddr, last: IpAddr) -> Result<Vec<IpAddr>, String> {
+    let refuse = || format!("{first}-{last} is no range of at most {SOURCES_MAX} addresses");
+    let (from, to) = match (first, last) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => (from.to_bits().into(), to.to_bits().into()),
+        (IpAddr::V6(from), IpAddr::V6(to)) => (from.to_bits(), to.to_bits()),
+        _ => return Err(refuse()),
+    };
+    if to.checked_sub(from).is_none_or(|more| more >= SOURCES_MAX) {
+        return Err(refuse());
+    }
+    let address = |bits: u128| match first {
+        IpAddr::V4(_) => {
+            IpAddr::V4(u32::try_from(bits).expect("between two IPv4 addresses").into())
+        }
+        IpAddr::V6(_) => IpAddr::V6(bits.into()),
+    };
+    Ok((from..=to).map(address).collect())
+}
+
+/// More addresses than anybody gives a machine.
+const SOURCES_MAX: u128 = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_addresses_names_urls_and_files() {
+        for (text, shown) in [
+            ("127.0.0.1:80", Some("127.0.0.1:80")),
+            ("unix:/run/x", Some("unix:/run/x")),
+            ("http://[::1]:8080/a?b=c", Some("http://[::1]:8080/a?b=c")),
+            ("http://name", Some("http://name:80/")),
+            ("http://name/x", Some("http://name:80/x")),
+            ("https://name/x", None),
+            ("http://", None),
+            ("unix:", None),
+            ("nowhere", None),
+        ] {
+            let parsed = text.parse::<Where>().ok().map(|parsed| parsed.to_string());
+            assert_eq!(parsed.as_deref(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_are_addresses_and_ranges() {
+        for (text, expected) in [
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("127.0.0.9,127.0.0.1-127.0.0.3", Some("127.0.0.9 127.0.0.1 127.0.0.2 127.0.0.3")),
+            ("fd00::ffff-fd00::1:0", Some("fd00::ffff fd00::1:0")),
+            ("127.0.0.3-127.0.0.1", None),
+            ("127.0.0.1-::1", None),
+            ("0.0.0.0-127.0.0.1", None),
+            ("10.0.0.0/8", None),
+            ("", None),
+        ] {
+            let shown = |Sources(all): Sources| {
+                all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            assert_eq!(sources(text).ok().map(shown).as_deref(), expected, "{text}");
+        }
+    }
+}

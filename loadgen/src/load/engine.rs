@@ -1,10 +1,14 @@
 //! One worker: its part of a plan's connections, driven over one ring.
 //!
-//! A turn submits what the last one queued, waits once, and works off what came. The clock is read
-//! twice a turn, on both sides of the wait: what is submitted was sent at the first reading, what
-//! came was received at the second. Nothing is allocated for a request.
+//! A turn queues what may be sent, submits it, waits once, and works off what came. The clock is
+//! read twice a turn, on both sides of the wait: what is submitted was sent at the first reading,
+//! what came was received at the second. What lies between the second reading of one turn and the
+//! first of the next is the turn's own time, within which nothing can be told apart: it is
+//! measured. Nothing is allocated for a request.
 
 mod conns;
+mod places;
+mod sends;
 mod slots;
 
 use std::collections::VecDeque;
@@ -12,18 +16,20 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use rand::SeedableRng as _;
+use rand_pcg::Pcg64;
+use socket2::SockAddr;
 use uring::{BufferId, Config, Ring};
 
+use self::places::{Place, Places};
 use self::slots::{Retries, Slot};
 use super::LoadError;
 use super::failure::Failure;
-use super::flow::State;
-use super::gate::Arrival;
-use super::pace::Pace;
-use super::plan::{Part, Plan, Workload};
+use super::gate::{Arrival, Told};
+use super::offer::{Offer, nanoseconds};
+use super::plan::{Address, Part, Plan, Workload};
 use super::reply::Names;
-use super::report::Tally;
-use super::window::{Leave, Window, nanoseconds};
+use super::tally::Recorder;
 
 /// Everything that one worker owns. The ring comes first: it must be gone, and with it every
 /// operation, before the sockets are closed.
@@ -31,97 +37,137 @@ pub(super) struct Worker<'a> {
     ring: Ring,
     slots: Vec<Slot>,
     plan: &'a Plan,
+    /// Which worker it is.
+    index: usize,
     /// This worker's share.
     part: Part,
-    /// Of an open loop, once the load is on.
-    pace: Option<Pace>,
     arrival: Arrival<'a>,
     phase: Phase,
-    /// The text that every send of this worker reads.
-    request: BufferId,
+    address: SockAddr,
+    request: Request,
     names: Names,
-    /// Slots that shall go on, a burst a turn.
-    pending: VecDeque<u32>,
+    recorder: Recorder,
+    /// For the lives of connections.
+    random: Pcg64,
+    /// Where requests may go.
+    places: Places,
+    /// Slots that shall have a connection.
+    to_open: VecDeque<u32>,
     retries: Retries,
-    /// Slots whose operations leave with the next enter, which is when they count as asked.
+    /// Slots with requests that leave with the next enter, which is when they count as sent.
     to_stamp: Vec<u32>,
+    /// Operations queued since the last enter.
+    queued: u32,
     now_ns: u64,
+    /// When the last enter began.
+    entered_ns: u64,
     sweep_at_ns: u64,
+    drain_until_ns: u64,
     connecting: u32,
     connected: u32,
-    /// Requests that are started and not finished.
-    asked: u32,
+    /// Measured requests that are sent and not ended.
+    in_flight: u64,
     connect_failures: u32,
-    errors: u64,
-    cpu_before: Duration,
-    tally: Tally,
+    summary: Summary,
+    cpu_before: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What every send of a worker reads: the request, as often as fits.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    buffer: BufferId,
+    len: u32,
+    copies: u32,
+}
+
+/// What a worker brings back beside what it recorded.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) intended: u64,
+    pub(super) unsent: u64,
+    pub(super) elapsed: Duration,
+    pub(super) cpu: Duration,
+    /// Connections that were established.
+    pub(super) connects: u64,
+    /// Of these, that stood when the load began.
+    pub(super) established: u32,
+    /// What the last failed connect met.
+    pub(super) connect_failure: Option<Failure>,
+    /// What backends are called, by their number.
+    pub(super) names: Vec<String>,
+}
+
+#[derive(Debug)]
 enum Phase {
     /// Connections are established; those that are not by then come later.
     Connecting { until_ns: u64 },
     /// The other workers are not ready yet.
     Waiting,
-    /// The load is on.
-    Running(Window),
+    /// The load is on, or over and not drained.
+    Running(Offer),
 }
 
 impl<'a> Worker<'a> {
     /// A worker that has not begun; must be called on the thread that runs it.
     pub(super) fn new(
         plan: &'a Plan,
+        text: &[u8],
         arrival: Arrival<'a>,
+        recorder: Recorder,
         index: usize,
     ) -> Result<Self, LoadError> {
-        let text = plan.request();
-        let mut ring = Ring::new(&ring_config(text.len()))?;
-        let request = ring.take_reserved().expect("one buffer is reserved");
-        ring.bytes_mut(request)[..text.len()].copy_from_slice(&text);
+        let batch = text.len() * usize::try_from(plan.depth()).unwrap_or(usize::MAX).min(BATCH_MAX);
+        let mut ring = Ring::new(&ring_config(text.len(), batch))?;
+        let request = Request::fill(&mut ring, text, batch);
         let part = plan.part(index);
         let now_ns = uring::monotonic_ns();
-        let pending = match plan.workload {
-            Workload::Ping => (0..part.connections).collect(),
-            Workload::Conn => VecDeque::new(),
-        };
+        // Otherwise a wait may end 50 µs late (`timer_slack_ns`, io_cqring_wait). It is as good
+        // without, only later.
+        let _ = nix::sys::prctl::set_timerslack(1);
         Ok(Self {
             ring,
             slots: (0..part.connections).map(|_| Slot::default()).collect(),
             plan,
+            index,
             part,
-            pace: None,
             arrival,
             phase: Phase::Connecting { until_ns: now_ns + nanoseconds(plan.timeout) },
+            address: socket_address(&plan.address)?,
             request,
-            names: Names::of_lines(
-                &text,
-                super::Sizes { request: plan.request_len(), reply: None },
-                super::Verify::Full,
-            ),
-            pending,
+            names: plan.names(text),
+            recorder,
+            random: Pcg64::seed_from_u64(plan.seed.wrapping_add(index as u64)),
+            places: Places::default(),
+            to_open: match plan.workload {
+                Workload::Ping | Workload::Http => (0..part.connections).collect(),
+                Workload::Conn => VecDeque::new(),
+            },
             retries: Retries::default(),
-            to_stamp: Vec::with_capacity(COMPLETIONS_PER_TURN + BURST),
+            to_stamp: Vec::with_capacity(QUEUE_MAX as usize),
+            queued: 0,
             now_ns,
+            entered_ns: now_ns,
             sweep_at_ns: now_ns,
+            drain_until_ns: u64::MAX,
             connecting: 0,
             connected: 0,
-            asked: 0,
+            in_flight: 0,
             connect_failures: 0,
-            errors: 0,
-            cpu_before: Duration::ZERO,
-            tally: Tally::new(plan.workload),
+            summary: Summary::default(),
+            cpu_before: None,
         })
     }
 
     /// Runs the plan to its end.
-    pub(super) fn run(mut self) -> Result<Tally, LoadError> {
+    pub(super) fn run(mut self) -> Result<(Summary, Recorder), LoadError> {
         let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
         while !self.is_done() {
-            self.start_pending();
+            self.start_what_may();
             let (want, timeout) = self.wait();
             self.stamp();
             self.ring.submit_and_wait(want, Some(timeout))?;
             self.now_ns = uring::monotonic_ns();
+            self.recorder.turn_page(self.now_ns, |backend| self.names.name(backend).to_owned());
             self.ring.completions(&mut completions);
             for completion in completions.drain(..) {
                 self.on_completion(completion);
@@ -132,178 +178,161 @@ impl<'a> Worker<'a> {
     }
 
     fn is_done(&self) -> bool {
-        let over = match self.phase {
-            Phase::Running(window) => window.is_over(self.now_ns) && self.asked == 0,
-            Phase::Connecting { .. } | Phase::Waiting => false,
+        let over = match &self.phase {
+            Phase::Running(offer) => offer.is_over(self.now_ns) && self.in_flight == 0,
+            Phase::Connecting { .. } | Phase::Waiting => self.arrival.stopped(),
         };
-        over || self.arrival.stopped() || self.gives_up()
+        over || self.gives_up()
     }
 
     /// A first wave of connects without a single success: the target is not there.
     fn gives_up(&self) -> bool {
         let first_wave = u32::try_from(self.slots.len()).unwrap_or(u32::MAX).min(CONNECTING_MAX);
-        !self.tally.connected_once && self.connect_failures >= first_wave
+        self.summary.connects == 0 && self.connect_failures >= first_wave
     }
 
     /// How many completions to wait for, and until when something is due in any case.
-    fn wait(&self) -> (u32, Duration) {
-        let due_ns = match self.phase {
-            Phase::Connecting { .. } | Phase::Waiting => self.now_ns + WAITING_TURN_NS,
-            Phase::Running(window) if window.is_over(self.now_ns) => self.sweep_at_ns,
-            Phase::Running(window) => self.sweep_at_ns.min(window.until_ns),
+    fn wait(&mut self) -> (u32, Duration) {
+        let may_send = self.first_place().is_some();
+        let due_ns = match &self.phase {
+            Phase::Connecting { .. } => self.now_ns + WAITING_TURN_NS,
+            Phase::Waiting => {
+                let start_ns = self.arrival.start_ns().unwrap_or(u64::MAX);
+                start_ns.min(self.now_ns + WAITING_TURN_NS)
+            }
+            Phase::Running(offer) if offer.is_over(self.now_ns) => self.sweep_at_ns,
+            Phase::Running(offer) => {
+                // A place that is free although nothing keeps it has met a full queue.
+                let next_ns = offer.next_ns().unwrap_or(self.now_ns);
+                let next_ns = if may_send { next_ns } else { u64::MAX };
+                self.sweep_at_ns.min(offer.until_ns).min(next_ns)
+            }
         };
-        let sooner = [self.retries.next_ns(), self.pace.as_ref().and_then(Pace::wake_at_ns)];
-        let due_ns = sooner.into_iter().flatten().fold(due_ns, u64::min);
-        let may_wait = self.pending.is_empty() || !self.may_start_pending();
-        (u32::from(may_wait), Duration::from_nanos(due_ns.saturating_sub(self.now_ns)))
+        let due_ns = due_ns.min(self.recorder.edge_ns());
+        let due_ns = self.retries.next_ns().map_or(due_ns, |retry_ns| due_ns.min(retry_ns));
+        let waits = due_ns > self.now_ns && (self.to_open.is_empty() || !self.may_open());
+        (u32::from(waits), Duration::from_nanos(due_ns.saturating_sub(self.now_ns)))
     }
 
     /// Everything queued since the last turn leaves now. A turn queues less than the ring holds,
     /// so nothing has left earlier.
     fn stamp(&mut self) {
-        if self.to_stamp.is_empty() {
-            return;
-        }
         let now_ns = uring::monotonic_ns();
         for index in self.to_stamp.drain(..) {
-            self.slots[index as usize].asked_ns = now_ns;
+            let slot = &mut self.slots[index as usize];
+            slot.send_ns = now_ns;
+            let unsent = slot.asked.iter_mut().rev().take_while(|asked| asked.sent_ns == 0);
+            unsent.for_each(|asked| asked.stamp(now_ns));
         }
-    }
-
-    fn start_pending(&mut self) {
-        if let Some(pace) = &mut self.pace {
-            self.pending.extend(pace.wake(self.now_ns));
+        if self.recorder.counts_at(self.now_ns) {
+            self.recorder.turn.record_ns(now_ns - self.now_ns);
         }
-        for _ in 0..BURST {
-            if !self.may_start_pending() {
-                return;
-            }
-            let Some(index) = self.pending.pop_front() else { return };
-            self.go_on(index);
-        }
-    }
-
-    /// While all connect, only so many at a time: a backlog that overflows costs a second.
-    fn may_start_pending(&self) -> bool {
-        !matches!(self.phase, Phase::Connecting { .. }) || self.connecting < CONNECTING_MAX
-    }
-
-    /// Starts what comes next for a slot that is at rest, if there is something.
-    fn go_on(&mut self, index: u32) {
-        let state = self.slots[index as usize].flow.state();
-        match (state, self.plan.workload) {
-            (State::Idle, Workload::Ping) if self.may_connect() => self.open(index),
-            (State::Idle, Workload::Conn) if self.asks(index) => self.open(index),
-            (State::Connected, Workload::Ping) if self.asks(index) => {
-                self.request(index);
-                // An open loop counts from when it should have been sent.
-                if self.pace.is_none() {
-                    self.to_stamp.push(index);
-                }
-            }
-            // It was asked for before the connect, and its time began there.
-            (State::Connected, Workload::Conn) => self.request(index),
-            // In flight, or the run is over for it.
-            (_, _) => {}
-        }
-    }
-
-    fn may_connect(&self) -> bool {
-        match self.phase {
-            Phase::Connecting { .. } | Phase::Waiting => true,
-            Phase::Running(window) => !window.is_over(self.now_ns),
-        }
-    }
-
-    /// Takes leave to start a request on this slot.
-    fn asks(&mut self, index: u32) -> bool {
-        let Phase::Running(window) = &mut self.phase else { return false };
-        let asked_ns = match &mut self.pace {
-            Some(_) if window.is_over(self.now_ns) => return false,
-            Some(pace) => pace.take(index, self.now_ns),
-            None => Some(self.now_ns),
-        };
-        let Some(asked_ns) = asked_ns else { return false };
-        let leave = window.leave(self.now_ns);
-        if leave == Leave::Refused {
-            return false;
-        }
-        let slot = &mut self.slots[index as usize];
-        slot.asking = true;
-        slot.measured = leave == Leave::Measured;
-        slot.asked_ns = asked_ns;
-        self.asked += 1;
-        true
+        self.entered_ns = now_ns;
+        self.queued = 0;
     }
 
     fn on_time(&mut self) {
         while let Some(index) = self.retries.take_due(self.now_ns) {
-            self.pending.push_back(index);
+            self.rest(index);
         }
         if self.now_ns >= self.sweep_at_ns {
             self.sweep_at_ns = self.now_ns + sweep_period_ns(self.plan.timeout);
             self.end_overdue();
         }
         self.change_phase();
-        self.arrival.tell(self.connected.into(), self.tally.requests, self.errors);
-    }
-
-    fn end_overdue(&mut self) {
-        let timeout_ns = nanoseconds(self.plan.timeout);
-        for index in (0..).take(self.slots.len()) {
-            if self.slots[index as usize].is_overdue(self.now_ns, timeout_ns) {
-                self.note_failure(index, Failure::TimedOut);
-                let step = self.slots[index as usize].flow.close();
-                self.perform(index, step);
-            }
+        if self.now_ns >= self.drain_until_ns {
+            self.end_drain();
         }
+        let started = match &self.phase {
+            Phase::Running(offer) => offer.started(),
+            Phase::Connecting { .. } | Phase::Waiting => 0,
+        };
+        self.arrival.tell(Told {
+            connected: self.connected.into(),
+            connects: self.summary.connects,
+            started,
+            ok: self.recorder.ok,
+            errors: self.recorder.errors(),
+        });
     }
 
     fn change_phase(&mut self) {
-        match self.phase {
+        let stopped = self.arrival.stopped();
+        match &mut self.phase {
             Phase::Connecting { until_ns } => {
                 let settled =
-                    self.pending.is_empty() && self.connecting == 0 && self.retries.is_empty();
-                if settled || self.now_ns >= until_ns {
+                    self.to_open.is_empty() && self.connecting == 0 && self.retries.is_empty();
+                if settled || self.now_ns >= *until_ns {
                     self.arrival.arrive();
                     self.phase = Phase::Waiting;
                 }
             }
             Phase::Waiting => {
-                if self.arrival.start_ns().is_some_and(|start_ns| self.now_ns >= start_ns) {
-                    self.begin();
+                if let Some(start_ns) = self.arrival.start_ns()
+                    && self.now_ns >= start_ns
+                {
+                    self.begin(start_ns);
                 }
             }
-            Phase::Running(window) => {
-                if self.cpu_before.is_zero() && self.now_ns >= window.measure_from_ns {
-                    self.cpu_before = thread_cpu();
+            Phase::Running(offer) => {
+                if stopped && self.now_ns < offer.until_ns {
+                    offer.end(self.now_ns);
+                    self.recorder.end();
+                    let drain_ns = nanoseconds(self.plan.timeout).min(STOPPED_DRAIN_NS);
+                    self.drain_until_ns = self.now_ns + drain_ns;
+                }
+                if self.cpu_before.is_none() && self.now_ns >= offer.measure_from_ns {
+                    self.cpu_before = Some(thread_cpu());
+                }
+                let is_over = self.summary.cpu.is_zero() && offer.is_over(self.now_ns);
+                if let Some(before) = self.cpu_before.filter(|_| is_over) {
+                    self.summary.cpu = thread_cpu().saturating_sub(before);
                 }
             }
         }
     }
 
-    fn begin(&mut self) {
-        let Plan { warm_up, duration, .. } = *self.plan;
-        self.phase =
-            Phase::Running(Window::new(self.now_ns, warm_up, duration, self.part.requests));
-        self.pace = self.part.rate.map(|per_s| Pace::new(self.now_ns, per_s));
-        self.pending = (0..).take(self.slots.len()).collect();
+    fn begin(&mut self, start_ns: u64) {
+        let offer = Offer::new(self.plan, &self.part, self.index, start_ns);
+        self.drain_until_ns = offer.until_ns.saturating_add(nanoseconds(self.plan.timeout));
+        self.recorder.begin(&offer);
+        self.summary.established = match self.plan.workload {
+            Workload::Ping | Workload::Http => self.connected,
+            // Each of them is made for a request.
+            Workload::Conn => self.part.connections,
+        };
+        self.phase = Phase::Running(offer);
+        for index in (0..).take(self.slots.len()) {
+            if self.plan.workload == Workload::Conn {
+                self.rest(index);
+            }
+        }
     }
 
-    fn finish(mut self) -> Tally {
-        if let Phase::Running(window) = self.phase {
-            let ended_early = window.is_used_up() || self.arrival.stopped();
+    fn finish(mut self) -> (Summary, Recorder) {
+        if let Phase::Running(offer) = &self.phase {
             let end_ns =
-                if ended_early { self.now_ns.min(window.until_ns) } else { window.until_ns };
-            let elapsed_ns = end_ns.saturating_sub(window.measure_from_ns);
-            self.tally.elapsed = Duration::from_nanos(elapsed_ns);
-            if !self.cpu_before.is_zero() {
-                self.tally.cpu = thread_cpu().saturating_sub(self.cpu_before);
-            }
+                if offer.is_used_up() { self.now_ns.min(offer.until_ns) } else { offer.until_ns };
+            self.summary.elapsed =
+                Duration::from_nanos(end_ns.saturating_sub(offer.measure_from_ns));
+            self.summary.intended = offer.intended(self.part.requests);
+            self.summary.unsent = offer.unsent();
         }
-        let responses = self.names.responses();
-        self.tally.responses = responses.map(|(name, count)| (name.to_owned(), count)).collect();
-        self.tally
+        self.recorder.finish(|backend| self.names.name(backend).to_owned());
+        let backends = 0..self.recorder.by_backend.len();
+        self.summary.names = backends.map(|backend| self.names.name(backend).to_owned()).collect();
+        (self.summary, self.recorder)
+    }
+}
+
+impl Request {
+    /// Fills a reserved buffer with as many copies of `text` as `batch` bytes hold.
+    fn fill(ring: &mut Ring, text: &[u8], batch: usize) -> Self {
+        let buffer = ring.take_reserved().expect("one buffer is reserved");
+        let bytes = &mut ring.bytes_mut(buffer)[..batch];
+        bytes.chunks_exact_mut(text.len()).for_each(|copy| copy.copy_from_slice(text));
+        let number = |count| u32::try_from(count).expect("a plan bounds its requests");
+        Self { buffer, len: number(text.len()), copies: number(batch / text.len()) }
     }
 }
 
@@ -313,8 +342,16 @@ impl std::fmt::Debug for Worker<'_> {
     }
 }
 
-fn ring_config(request_bytes: usize) -> Config {
-    let page_multiple = request_bytes.next_multiple_of(PAGE_BYTES);
+fn socket_address(address: &Address) -> Result<SockAddr, LoadError> {
+    match address {
+        Address::Tcp(address) => Ok((*address).into()),
+        Address::Unix(path) => Ok(SockAddr::unix(path)?),
+    }
+}
+
+fn ring_config(request: usize, batch: usize) -> Config {
+    let bytes = if batch > request { batch.max(RECEIVE_BYTES_MIN) } else { batch };
+    let page_multiple = bytes.next_multiple_of(PAGE_BYTES);
     let buffer_bytes = u32::try_from(page_multiple).expect("a plan bounds its requests");
     let buffers = (BUFFER_MEMORY / page_multiple).next_power_of_two().clamp(16, 1024);
     let buffers = u16::try_from(buffers).expect("1024 fits");
@@ -333,15 +370,20 @@ fn thread_cpu() -> Duration {
     Duration::from_micros(used.iter().sum::<i64>().unsigned_abs()) + Duration::from_nanos(1)
 }
 
-/// A completion queues two operations at most, a burst's slot too: together they fit the ring's
-/// 1024 entries, so that nothing is submitted before the turn's end.
+/// A completion queues one operation at most, unless its connection fails: with what a turn starts
+/// they fit the ring's 1024 entries, so that nothing is submitted before the turn's end.
 const COMPLETIONS_PER_TURN: usize = 400;
-const BURST: usize = 100;
-const _: () = assert!(2 * (COMPLETIONS_PER_TURN + BURST) <= 1024);
+const QUEUE_MAX: u32 = 1000;
 /// Connects in flight while all connect; below the backlog of any server that means it.
 const CONNECTING_MAX: u32 = 100;
 /// A worker that waits for the others looks at the gate so often.
 const WAITING_TURN_NS: u64 = 1_000_000;
+/// Who stops a run does not want to wait long for what is still in flight.
+const STOPPED_DRAIN_NS: u64 = 500_000_000;
+/// Requests that one send carries at the most.
+const BATCH_MAX: usize = 256;
 const PAGE_BYTES: usize = 4096;
+/// Several replies come at once where several requests are in flight.
+const RECEIVE_BYTES_MIN: usize = 16 << 10;
 /// Replies wait in buffers for a turn at most, so this is for the largest requests.
 const BUFFER_MEMORY: usize = 16 << 20;

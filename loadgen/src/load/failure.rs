@@ -11,6 +11,8 @@ pub(crate) enum Failure {
     ClosedEarly,
     TimedOut,
     UnexpectedReply,
+    /// A response that says so itself (4xx, 5xx).
+    Status(u16),
     PortsExhausted,
     NoDescriptors,
     Other(Errno),
@@ -45,6 +47,7 @@ impl Failure {
             Self::UnexpectedReply => "unexpected_reply",
             Self::PortsExhausted => "ports_exhausted",
             Self::NoDescriptors => "no_descriptors",
+            Self::Status(status) => return format!("http_{status}"),
             Self::Other(errno) => return format!("{errno:?}"),
         };
         name.to_owned()
@@ -65,7 +68,7 @@ impl Failure {
             }
             Self::PortsExhausted => PORTS_ADVICE,
             Self::NoDescriptors => "no descriptor is left; raise `ulimit -n` or use fewer -c",
-            Self::UnexpectedReply | Self::Other(_) => {
+            Self::UnexpectedReply | Self::Status(_) | Self::Other(_) => {
                 "the kernel refused the connect; try it with `loadgen client` or `nc`"
             }
         }
@@ -73,7 +76,8 @@ impl Failure {
 }
 
 /// What to do about a kind of error, for those that are the generator's own trouble.
-pub(crate) fn advice(name: &str) -> Option<&'static str> {
+#[must_use]
+pub fn advice(name: &str) -> Option<&'static str> {
     match name {
         "ports_exhausted" => Some(PORTS_ADVICE),
         "no_descriptors" => Some("raise `ulimit -n` or use fewer -c"),

@@ -1,11 +1,15 @@
 //! One connection of the load, without its socket: what is intended, and what the kernel holds.
 //!
 //! ```text
-//!   Idle ──open──▶ Connecting ──connected──▶ Connected ──request──▶ Waiting ──reply──▶ Connected
-//!     ▲                │                         │                     │  └─▶ Answered ──sent──┘
-//!     │                └───── failed, timed out, closed by us ─────────┤      (the reply was first)
-//!     └── released: nothing in flight ◀── Closing ◀────────────────────┘
+//!   Idle ──open──▶ Connecting ──connected──▶ Open ──┐ send ▶ sent, receive ▶ received, as often
+//!     ▲                │                      │ ▲───┘ as it likes, one of each at a time
+//!     │                └── failed, timed out, ┤
+//!     │                    closed by us       ▼
+//!     └──── released: nothing in flight ◀── Closing
 //! ```
+//!
+//! Which requests are in flight is not known here: several may be, and one receive may bring the
+//! ends of many.
 
 /// The state of a connection and its operations in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +26,8 @@ pub(super) enum State {
     Idle,
     /// A connect is in flight.
     Connecting,
-    /// Established, and nothing is asked.
-    Connected,
-    /// A request is asked and its reply is not complete.
-    Waiting,
-    /// The reply is complete; the completion of the request's send is still to come.
-    Answered,
+    /// Established.
+    Open,
     /// Nothing new is started; the socket is closed when nothing is in flight.
     Closing,
 }
@@ -53,12 +53,8 @@ pub(super) enum Ended {
 pub(super) enum Step {
     /// Wait for the next event.
     Nothing,
-    /// Start another receive.
-    Receive,
-    /// The connection stands: ask for something, or leave it.
-    Connected,
-    /// The request is answered: ask for something else, or close.
-    Answered,
+    /// The operation did its work, and the connection goes on.
+    Go,
     /// Cancel these operations and wait for them.
     Cancel(Ops),
     /// Close the socket: nothing is in flight.
@@ -71,6 +67,11 @@ impl Flow {
         self.state
     }
 
+    /// Whether a send may be started.
+    pub(super) fn can_send(self) -> bool {
+        self.state == State::Open && !self.ops.send
+    }
+
     /// A connect is started.
     pub(super) fn open(&mut self) {
         assert_eq!(self.state, State::Idle, "a connection is opened once");
@@ -78,58 +79,34 @@ impl Flow {
         self.ops.connect = true;
     }
 
-    /// The send of a request and the receive of its reply are started.
-    pub(super) fn request(&mut self) {
-        assert_eq!(self.state, State::Connected, "one request at a time");
-        self.state = State::Waiting;
-        (self.ops.send, self.ops.receive) = (true, true);
+    /// A send is started: one at a time, because the kernel does not keep the order of several.
+    pub(super) fn send(&mut self) {
+        assert!(self.can_send(), "a send in {self:?}");
+        self.ops.send = true;
     }
 
-    /// The connect ended well.
-    pub(super) fn on_connected(&mut self) -> Step {
-        self.ops.end(Ended::Connect);
-        if self.state == State::Closing {
-            return self.release_if_idle();
-        }
-        self.state = State::Connected;
-        Step::Connected
-    }
-
-    /// The send of the whole request ended well.
-    pub(super) fn on_sent(&mut self) -> Step {
-        self.ops.end(Ended::Send);
-        match self.state {
-            State::Answered => self.answered(),
-            State::Closing => self.release_if_idle(),
-            State::Idle | State::Connecting | State::Connected | State::Waiting => Step::Nothing,
-        }
-    }
-
-    /// A receive ended with a part of the reply, or found no buffer for it.
-    pub(super) fn on_reply_part(&mut self) -> Step {
-        self.ops.end(Ended::Receive);
-        if self.state == State::Closing {
-            return self.release_if_idle();
-        }
+    /// A receive is started.
+    pub(super) fn receive(&mut self) {
+        assert!(self.state == State::Open && !self.ops.receive, "a receive in {self:?}");
         self.ops.receive = true;
-        Step::Receive
     }
 
-    /// A receive ended with the last of the reply.
-    pub(super) fn on_reply(&mut self) -> Step {
-        self.ops.end(Ended::Receive);
-        match (self.state, self.ops.send) {
+    /// An operation did its work.
+    pub(super) fn on_done(&mut self, op: Ended) -> Step {
+        self.ops.end(op);
+        match (self.state, op) {
             (State::Closing, _) => self.release_if_idle(),
-            (_, true) => {
-                self.state = State::Answered;
-                Step::Nothing
+            (State::Connecting, Ended::Connect) => {
+                self.state = State::Open;
+                Step::Go
             }
-            (_, false) => self.answered(),
+            (State::Open, Ended::Send | Ended::Receive) => Step::Go,
+            (state, op) => unreachable!("a {op:?} ended in {state:?}"),
         }
     }
 
     /// An operation failed, or ended in a way that ends the connection.
-    pub(super) fn on_ended(&mut self, op: Ended) -> Step {
+    pub(super) fn on_failed(&mut self, op: Ended) -> Step {
         self.ops.end(op);
         self.close()
     }
@@ -142,11 +119,6 @@ impl Flow {
             Step::Nothing if !closing_already => Step::Cancel(self.ops),
             step => step,
         }
-    }
-
-    fn answered(&mut self) -> Step {
-        self.state = State::Connected;
-        Step::Answered
     }
 
     fn release_if_idle(&mut self) -> Step {

@@ -1,25 +1,18 @@
 //! Where the workers of a run meet: all connect, then all begin at one time; and what they tell
-//! while they run.
+//! while they run. They write it whether or not somebody looks.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
-use super::Progress;
-use super::window::nanoseconds;
+use super::tally::Piece;
 
 /// Shared by the workers and the thread that started them.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     stop: &'a AtomicBool,
-    arrived: AtomicUsize,
-    finished: AtomicUsize,
     /// When the load begins; 0 until the gate is open.
     start_ns: AtomicU64,
     counts: Vec<Counts>,
-    coordinator: Thread,
-    progress_every: Duration,
-    started: Instant,
 }
 
 /// What one worker has done so far; on cache lines of its own, since it is written every turn.
@@ -27,82 +20,78 @@ pub(super) struct Gate<'a> {
 #[repr(align(128))]
 struct Counts {
     connected: AtomicU64,
-    requests: AtomicU64,
+    connects: AtomicU64,
+    started: AtomicU64,
+    ok: AtomicU64,
     errors: AtomicU64,
 }
 
-/// One worker's way through the gate. Dropping it counts as arriving, so that a worker that fails
-/// early keeps nobody waiting.
+/// The sum of what all workers told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) connected: u64,
+    pub(super) connects: u64,
+    pub(super) started: u64,
+    pub(super) ok: u64,
+    pub(super) errors: u64,
+}
+
+/// What a worker has to say rarely.
+#[derive(Debug)]
+pub(super) enum News {
+    /// One more is ready to begin.
+    Arrived,
+    /// The worker of this index has finished a piece.
+    Piece(usize, Box<Piece>),
+    /// The worker of this index is done, and sends no more pieces.
+    Finished(usize),
+}
+
+/// One worker's way through the gate. Dropping it counts as arriving and finishing, so that a
+/// worker that fails early keeps nobody waiting.
 #[derive(Debug)]
 pub(super) struct Arrival<'a> {
     gate: &'a Gate<'a>,
     index: usize,
     arrived: bool,
+    news: Sender<News>,
 }
 
 impl<'a> Gate<'a> {
-    pub(super) fn new(workers: usize, progress_every: Duration, stop: &'a AtomicBool) -> Self {
+    pub(super) fn new(workers: usize, stop: &'a AtomicBool) -> Self {
         Self {
             stop,
-            arrived: AtomicUsize::new(0),
-            finished: AtomicUsize::new(0),
             start_ns: AtomicU64::new(0),
             counts: (0..workers).map(|_| Counts::default()).collect(),
-            coordinator: std::thread::current(),
-            progress_every: progress_every.max(PROGRESS_MIN),
-            started: Instant::now(),
         }
     }
 
-    pub(super) fn arrival(&'a self, index: usize) -> Arrival<'a> {
-        Arrival { gate: self, index, arrived: false }
+    pub(super) fn arrival(&'a self, index: usize, news: Sender<News>) -> Arrival<'a> {
+        Arrival { gate: self, index, arrived: false, news }
     }
 
-    /// Waits until every worker is connected, or has given up.
-    pub(super) fn wait_for_arrivals(&self, progress: &mut impl FnMut(&Progress)) {
-        self.wait_until_all(&self.arrived, progress);
-    }
-
-    /// Waits until every worker is done.
-    pub(super) fn wait_for_ends(&self, progress: &mut impl FnMut(&Progress)) {
-        self.wait_until_all(&self.finished, progress);
-    }
-
-    fn wait_until_all(&self, count: &AtomicUsize, progress: &mut impl FnMut(&Progress)) {
-        while count.load(Ordering::Acquire) < self.counts.len() {
-            self.rest(progress);
-        }
-    }
-
-    /// Lets the load begin, a moment from now so that every worker sees it in time.
-    pub(super) fn open(&self) {
+    /// Lets the load begin, a moment from now so that every worker sees it in time; when that is.
+    pub(super) fn open(&self) -> u64 {
         let start_ns = uring::monotonic_ns() + START_DELAY_NS;
         self.start_ns.store(start_ns, Ordering::Release);
+        start_ns
     }
 
-    /// Sleeps until a worker has news or a period is over, which is when `progress` is told.
-    fn rest(&self, progress: &mut impl FnMut(&Progress)) {
-        let every_ns = nanoseconds(self.progress_every);
-        let into_period_ns = nanoseconds(self.started.elapsed()) % every_ns;
-        let to_next = Duration::from_nanos(every_ns - into_period_ns);
-        let woken = Instant::now() + to_next;
-        std::thread::park_timeout(to_next);
-        if Instant::now() >= woken {
-            progress(&self.progress());
-        }
+    /// Whether the run shall end now.
+    pub(super) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
-    fn progress(&self) -> Progress {
-        let start_ns = self.start_ns.load(Ordering::Acquire);
-        let elapsed_ns = uring::monotonic_ns().saturating_sub(start_ns);
-        let elapsed_ns = if start_ns == 0 { 0 } else { elapsed_ns };
+    /// How far the workers are.
+    pub(super) fn told(&self) -> Told {
         let sum = |count: fn(&Counts) -> &AtomicU64| {
             self.counts.iter().map(|counts| count(counts).load(Ordering::Relaxed)).sum()
         };
-        Progress {
-            elapsed: Duration::from_nanos(elapsed_ns),
+        Told {
             connected: sum(|counts| &counts.connected),
-            requests: sum(|counts| &counts.requests),
+            connects: sum(|counts| &counts.connects),
+            started: sum(|counts| &counts.started),
+            ok: sum(|counts| &counts.ok),
             errors: sum(|counts| &counts.errors),
         }
     }
@@ -112,8 +101,8 @@ impl Arrival<'_> {
     /// This worker is ready to begin.
     pub(super) fn arrive(&mut self) {
         if !std::mem::replace(&mut self.arrived, true) {
-            self.gate.arrived.fetch_add(1, Ordering::Release);
-            self.gate.coordinator.unpark();
+            // Who waits for it is gone only when the run is given up.
+            let _ = self.news.send(News::Arrived);
         }
     }
 
@@ -124,27 +113,26 @@ impl Arrival<'_> {
 
     /// Whether the run shall end now.
     pub(super) fn stopped(&self) -> bool {
-        self.gate.stop.load(Ordering::Relaxed)
+        self.gate.stopped()
     }
 
     /// Tells how far this worker is.
-    pub(super) fn tell(&self, connected: u64, requests: u64, errors: u64) {
+    pub(super) fn tell(&self, told: Told) {
         let counts = &self.gate.counts[self.index];
-        counts.connected.store(connected, Ordering::Relaxed);
-        counts.requests.store(requests, Ordering::Relaxed);
-        counts.errors.store(errors, Ordering::Relaxed);
+        counts.connected.store(told.connected, Ordering::Relaxed);
+        counts.connects.store(told.connects, Ordering::Relaxed);
+        counts.started.store(told.started, Ordering::Relaxed);
+        counts.ok.store(told.ok, Ordering::Relaxed);
+        counts.errors.store(told.errors, Ordering::Relaxed);
     }
 }
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
         self.arrive();
-        self.gate.finished.fetch_add(1, Ordering::Release);
-        self.gate.coordinator.unpark();
+        let _ = self.news.send(News::Finished(self.index));
     }
 }
 
 /// Workers that wait look at the gate every millisecond.
 const START_DELAY_NS: u64 = 3_000_000;
-/// Telling how it goes must not become the work.
-const PROGRESS_MIN: Duration = Duration::from_millis(10);

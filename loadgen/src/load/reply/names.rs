@@ -19,7 +19,6 @@ struct Known {
     reply: Vec<u8>,
     /// Length and checksum of the first body, where these are compared.
     body: Option<(u64, u32)>,
-    responses: u64,
 }
 
 /// What replies are.
@@ -77,24 +76,13 @@ impl Names {
     }
 
     fn new(first: &str, reply: Vec<u8>, form: Form, verify: Verify) -> Self {
-        let first = Known { name: first.to_owned(), reply, body: None, responses: 0 };
+        let first = Known { name: first.to_owned(), reply, body: None };
         Self { known: vec![first], form, verify }
     }
 
-    /// Counts a response.
-    pub(in crate::load) fn count(&mut self, backend: BackendId) {
-        self.known[backend.index()].responses += 1;
-    }
-
-    /// Everyone who answered, and how often; each name once.
-    pub(in crate::load) fn responses(&self) -> impl Iterator<Item = (&str, u64)> {
-        let answered = self.known.iter().filter(|known| known.responses > 0);
-        answered.map(|known| (known.name.as_str(), known.responses))
-    }
-
-    /// What a backend calls itself.
-    pub(in crate::load) fn name(&self, backend: BackendId) -> &str {
-        &self.known[backend.index()].name
+    /// What the backend of this index calls itself.
+    pub(in crate::load) fn name(&self, index: usize) -> &str {
+        &self.known[index].name
     }
 
     pub(super) fn are_http(&self) -> bool {
@@ -200,7 +188,7 @@ impl Names {
         let found = find(name).or_else(|| if is_full { find(OTHERS) } else { None });
         let index = found.unwrap_or_else(|| {
             let name = if is_full { OTHERS } else { name }.to_owned();
-            self.known.push(Known { name, reply: Vec::new(), body: None, responses: 0 });
+            self.known.push(Known { name, reply: Vec::new(), body: None });
             self.known.len() - 1
         });
         if let Some(reply) = reply {
