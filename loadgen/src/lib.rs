@@ -30,6 +30,8 @@
 pub mod client;
 mod connection;
 mod histogram;
+#[allow(dead_code, unused_imports, reason = "the engine comes to it next")]
+mod io;
 pub mod load;
 mod pin;
 mod python;
@@ -39,5 +41,6 @@ pub mod sut;
 pub mod target;
 
 pub use histogram::Percentile;
+pub use io::{Engine, EngineError};
 pub use pin::PinError;
 pub use python::python_address;
