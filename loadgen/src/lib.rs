@@ -30,7 +30,6 @@
 pub mod client;
 mod connection;
 mod histogram;
-#[allow(dead_code, unused_imports, reason = "the engine comes to it next")]
 mod io;
 pub mod load;
 mod pin;

@@ -1,7 +1,7 @@
 //! Load on a target: what to do is a [`Plan`], what came of it is a [`Report`].
 //!
 //! [`run`] starts the worker threads, lets them connect, opens the gate for all of them at once
-//! and adds up what they bring back. A worker (`engine`) drives its connections over one ring; when
+//! and adds up what they bring back. A worker (`engine`) drives its connections over one engine; when
 //! requests are due is decided in `offer`, how one connection goes in `flow`, what it was answered
 //! in `reply`, what of it is counted in `tally`.
 //!
@@ -33,7 +33,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use uring::SetupError;
+use uring::{Ring, SetupError};
 
 pub use arrivals::{Arrivals, ArrivalsError, Rate, RateError};
 pub use failure::advice;
@@ -47,6 +47,7 @@ use engine::{Summary, Worker};
 use gate::{Arrival, Gate};
 use tally::Recorder;
 
+use crate::io::{Chosen, Epoll};
 use crate::pin::{PinError, pin};
 use crate::report::{Progress, Report};
 
@@ -90,6 +91,15 @@ pub enum LoadError {
     Kernel(#[from] io::Error),
 }
 
+/// A plan, and what was settled for it before the first connect.
+#[derive(Debug)]
+struct Settled<'a> {
+    plan: &'a Plan,
+    /// The bytes of a request.
+    request: &'a [u8],
+    engine: Chosen,
+}
+
 /// Puts the load of `plan` on its target and reports. `progress` is called every
 /// [`Plan::progress_every`], at each change of phase and after each interval; setting `stop` ends
 /// the run early with a report of what there is.
@@ -105,7 +115,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Report, LoadError> {
     check_limit(plan)?;
-    let request = &plan.request()?;
+    let settled = &Settled { plan, request: &plan.request()?, engine: plan.engine.choose()? };
     let gate = Gate::new(plan.workers(), stop);
     let (news, heard) = mpsc::channel();
     let (done, workers) = std::thread::scope(|scope| {
@@ -115,7 +125,7 @@ pub fn run(
             emptied.push(give_back);
             let arrival = gate.arrival(index, news.clone());
             let recorder = Recorder::new(plan, index, news.clone(), given_back);
-            workers.push(scope.spawn(move || work(plan, request, arrival, recorder, index)));
+            workers.push(scope.spawn(move || work(settled, arrival, recorder, index)));
         }
         drop(news);
         let done = Coordinator::new(plan, &gate, progress, heard, emptied).follow();
@@ -132,19 +142,21 @@ pub fn run(
             address: plan.address.clone(),
             why: failure.why_no_connection(),
         }),
-        _ => Ok(summary::report(plan, request.len(), &workers, done, stop.load(Ordering::Relaxed))),
+        _ => Ok(summary::report(settled, &workers, done, stop.load(Ordering::Relaxed))),
     }
 }
 
 fn work(
-    plan: &Plan,
-    request: &[u8],
+    settled: &Settled<'_>,
     arrival: Arrival<'_>,
     recorder: Recorder,
     index: usize,
 ) -> Result<(Summary, Recorder), LoadError> {
-    pin(index, &plan.cpus)?;
-    Worker::new(plan, request, arrival, recorder, index)?.run()
+    pin(index, &settled.plan.cpus)?;
+    match settled.engine {
+        Chosen::Uring => Worker::<Ring>::new(settled, arrival, recorder, index)?.run(),
+        Chosen::Epoll => Worker::<Epoll>::new(settled, arrival, recorder, index)?.run(),
+    }
 }
 
 fn check_limit(plan: &Plan) -> Result<(), LoadError> {

@@ -1,16 +1,18 @@
-//! `loadgen ping` and `loadgen conn` against backends that are known.
+//! `loadgen ping`, `http` and `conn` against backends that are known.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
 mod common;
+mod peers;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
 use common::{Served, loadgen, refusing, round_robin, run, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use peers::scripted;
 use serde_json::Value;
 
 fn json(output: &Output) -> Value {
@@ -30,9 +32,9 @@ fn thousand(command: &str, target: SocketAddr, more: &[&str]) -> Vec<(String, u6
     let output = run(&[&[command, &target, "-n", "1000", "--json", "-"], more].concat());
     let json = json(&output);
     assert_eq!(output.status.code(), Some(0), "{json:#}");
-    assert_eq!(json["totals"]["requests"], 1000, "{json:#}");
-    assert_eq!(json["totals"]["errors"], serde_json::json!({}), "{json:#}");
-    assert_eq!(json["latency_ns"]["count"], 1000, "{json:#}");
+    assert_eq!(json["totals"]["ok"], 1000, "{json:#}");
+    assert_eq!(json["errors"], serde_json::json!({}), "{json:#}");
+    assert_eq!(json["latency"]["response"]["count"], 1000, "{json:#}");
     let backends = json["backends"].as_array().unwrap();
     let entry = |one: &Value| {
         (one["name"].as_str().unwrap().to_owned(), one["responses"].as_u64().unwrap())
@@ -68,6 +70,15 @@ fn every_way_to_run_answers_every_request() {
         ("ping", &["-c", "300", "-w", "20ms"]),
         ("conn", &["-t", "2", "-c", "9", "--close", "rst"]),
         ("conn", &["-c", "20", "--close", "fin"]),
+        ("ping", &["--engine", "epoll", "-t", "2", "-p", "3"]),
+        ("conn", &["--engine", "epoll", "-c", "3"]),
+        ("ping", &["-p", "16", "-c", "3"]),
+        ("ping", &["-p", "1000", "-c", "1", "--size", "1000"]),
+        ("ping", &["--requests-per-connection", "10", "-c", "3"]),
+        ("ping", &["--requests-per-connection", "geo:5", "-p", "4", "--close", "rst"]),
+        ("ping", &["--source", "127.0.0.1,127.0.0.5-127.0.0.7"]),
+        ("ping", &["-R", "20k", "--arrivals", "poisson", "--seed", "7"]),
+        ("conn", &["-R", "1k:20k", "-d", "1m"]),
     ] {
         assert_eq!(thousand(command, address, more), [("B1".to_owned(), 1000)], "{more:?}");
     }
@@ -94,6 +105,28 @@ fn an_echo_is_verified_at_every_size() {
 }
 
 #[test]
+fn http_is_spoken_in_every_way_too() {
+    let served = Served::start(&["--mode", "http", "--name", "B1", "--port", "0"], 1);
+    let address = served.addresses[0];
+    for more in [
+        &["-c", "5"][..],
+        &["-t", "2", "-p", "8"],
+        &["--method", "POST", "--size", "5000"],
+        &["--method", "HEAD"],
+        &["-H", "X-Test: 1", "-R", "20k"],
+        &["--requests-per-connection", "7"],
+        &["-H", "Connection: close", "-c", "3"],
+        &["--engine", "epoll"],
+    ] {
+        assert_eq!(thousand("http", address, more), [("B1".to_owned(), 1000)], "{more:?}");
+    }
+    let output = run(&["http", &format!("http://{address}/some/path"), "-n", "10", "--json", "-"]);
+    let json = json(&output);
+    assert_eq!(json["totals"]["ok"], 10, "{json:#}");
+    assert_eq!(json["config"]["target"], format!("http://{address}/some/path"));
+}
+
+#[test]
 fn the_report_is_for_people_and_in_a_file_for_programs() {
     let served = Served::start(&["--name", "B1", "--port", "0"], 1);
     let file = std::env::temp_dir().join(format!("loadgen-report-{}.json", std::process::id()));
@@ -102,18 +135,19 @@ fn the_report_is_for_people_and_in_a_file_for_programs() {
     let output =
         run(&["ping", "--host", "127.0.0.1", "--port", &port, "-n", "500", "--json", path]);
     let report = text(&output.stdout);
-    for part in ["requests   500 in ", "errors     none", "B1  500  100.0 %", "p50 ", "p99 -"] {
+    for part in ["B1", "500", "p99"] {
         assert!(report.contains(part), "{part:?} is not in\n{report}");
     }
     let json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(json["totals"]["requests"], 500);
+    assert_eq!(json["totals"]["ok"], 500);
+    assert_eq!(json["config"]["command"][1], "ping");
 }
 
 #[test]
 fn nobody_there_is_one_clear_line() {
     let (_held, address) = refusing();
-    for command in ["ping", "conn"] {
+    for command in ["ping", "http", "conn"] {
         let output = run(&[command, &address.to_string()]);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
@@ -122,24 +156,10 @@ fn nobody_there_is_one_clear_line() {
     }
 }
 
-/// A server that handles each connection with `answer`.
-fn scripted(answer: impl Fn(&mut std::net::TcpStream) + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let answer = std::sync::Arc::new(answer);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let answer = std::sync::Arc::clone(&answer);
-            std::thread::spawn(move || answer(&mut stream.unwrap()));
-        }
-    });
-    address
-}
-
 fn errors_of(arguments: &[&str]) -> (Option<i32>, Value) {
     let output = run(arguments);
     let json = json(&output);
-    (output.status.code(), json["totals"]["errors"].clone())
+    (output.status.code(), json["errors"].clone())
 }
 
 #[test]
@@ -149,10 +169,12 @@ fn failures_are_counted_by_kind_and_are_no_responses() {
         let _ = stream.read(&mut [0; 100]).and_then(|_| stream.write_all(b"something else\n"));
     });
     let silent = scripted(|stream| drop(stream.read_to_end(&mut Vec::new())));
-    for (target, kind) in
-        [(&closing, "closed_early"), (&wrong, "unexpected_reply"), (&silent, "timeout")]
-    {
-        for command in ["ping", "conn"] {
+    for (target, kind) in [
+        (&closing.to_string(), "closed_early"),
+        (&wrong.to_string(), "unexpected_reply"),
+        (&silent.to_string(), "timeout"),
+    ] {
+        for command in ["ping", "http", "conn"] {
             let arguments =
                 [command, target, "-c", "2", "-n", "4", "--timeout", "50ms", "--json", "-"];
             let expected = serde_json::json!({ kind: 4 });
@@ -167,6 +189,7 @@ fn a_reset_is_a_reset() {
         let _ = stream.read(&mut [0; 10]);
         socket2::SockRef::from(&*stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     });
+    let resetting = resetting.to_string();
     let arguments = ["ping", &resetting, "-c", "2", "-n", "4", "--json", "-"];
     assert_eq!(errors_of(&arguments), (Some(1), serde_json::json!({ "reset": 4 })));
 }
@@ -181,7 +204,7 @@ fn replies_may_come_in_pieces() {
             }
         }
     });
-    let output = run(&["ping", &dribbling, "-c", "2", "-n", "50", "--json", "-"]);
+    let output = run(&["ping", &dribbling.to_string(), "-c", "2", "-n", "50", "--json", "-"]);
     assert_eq!(json(&output)["backends"][0]["responses"], 50);
 }
 
@@ -233,7 +256,18 @@ fn wrong_arguments_are_exit_code_2() {
         &["ping", "127.0.0.1:1", "-c", "0"],
         &["ping", "127.0.0.1:1", "-d", "soon"],
         &["ping", "127.0.0.1:1", "--port", "1"],
-        &["ping", "127.0.0.1:1", "--close", "rst"],
+        &["ping", "127.0.0.1:1", "-R", "0"],
+        &["ping", "127.0.0.1:1", "-R", "many"],
+        &["ping", "127.0.0.1:1", "--arrivals", "poisson"],
+        &["ping", "127.0.0.1:1", "--source", "10.0.0.0/8"],
+        &["ping", "127.0.0.1:1", "--source", "198.51.100.1"],
+        &["ping", "127.0.0.1:1", "--source", "::1"],
+        &["ping", "127.0.0.1:1", "--size", "10:100000"],
+        &["ping", "127.0.0.1:1", "-p", "0"],
+        &["ping", "127.0.0.1:1", "--engine", "magic"],
+        &["ping", "http://127.0.0.1:1/"],
+        &["http", "https://127.0.0.1:1/"],
+        &["http", "127.0.0.1:1", "-H", "no header"],
         &["conn", "127.0.0.1:1", "--close", "slam"],
         &["frobnicate"],
         &[],

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use loadgen::Engine;
 use loadgen::load::{
     self, Address, Arrivals, Close, Header, HttpRequest, Lifetime, Method, Plan, Rate, Sizes,
     Verify, Workload,
@@ -126,6 +127,9 @@ pub(super) struct LoadArguments {
     /// Processors to keep the threads on, for example 0,2-3
     #[arg(long, value_name = "LIST")]
     cpus: Option<CpuList>,
+    /// What drives the sockets: auto, uring or epoll
+    #[arg(long, default_value_t = Engine::Auto)]
+    engine: Engine,
     /// How a connection is closed that this side ends
     #[arg(long, value_enum, default_value_t = CloseName::Fin)]
     close: CloseName,
@@ -226,6 +230,7 @@ impl LoadArguments {
             rate: self.rate,
             arrivals: self.arrivals,
             seed: self.seed,
+            engine: self.engine,
             sources: self.source.clone().map(|Sources(sources)| sources).unwrap_or_default(),
             close: match self.close {
                 CloseName::Fin => Close::Fin,

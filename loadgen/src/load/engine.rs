@@ -1,4 +1,4 @@
-//! One worker: its part of a plan's connections, driven over one ring.
+//! One worker: its part of a plan's connections, driven over one engine.
 //!
 //! A turn queues what may be sent, submits it, waits once, and works off what came. The clock is
 //! read twice a turn, on both sides of the wait: what is submitted was sent at the first reading,
@@ -19,22 +19,23 @@ use nix::sys::time::TimeValLike;
 use rand::SeedableRng as _;
 use rand_pcg::Pcg64;
 use socket2::SockAddr;
-use uring::{BufferId, Config, Ring};
+use uring::{BufferId, Config};
 
 use self::places::{Place, Places};
 use self::slots::{Retries, Slot};
-use super::LoadError;
 use super::failure::Failure;
 use super::gate::{Arrival, Told};
 use super::offer::{Offer, nanoseconds};
 use super::plan::{Address, Part, Plan, Workload};
 use super::reply::Names;
 use super::tally::Recorder;
+use super::{LoadError, Settled};
+use crate::io::Io;
 
-/// Everything that one worker owns. The ring comes first: it must be gone, and with it every
+/// Everything that one worker owns. The engine comes first: it must be gone, and with it every
 /// operation, before the sockets are closed.
-pub(super) struct Worker<'a> {
-    ring: Ring,
+pub(super) struct Worker<'a, I> {
+    io: I,
     slots: Vec<Slot>,
     plan: &'a Plan,
     /// Which worker it is.
@@ -107,25 +108,25 @@ enum Phase {
     Running(Offer),
 }
 
-impl<'a> Worker<'a> {
+impl<'a, I: Io> Worker<'a, I> {
     /// A worker that has not begun; must be called on the thread that runs it.
     pub(super) fn new(
-        plan: &'a Plan,
-        text: &[u8],
+        settled: &Settled<'a>,
         arrival: Arrival<'a>,
         recorder: Recorder,
         index: usize,
     ) -> Result<Self, LoadError> {
+        let Settled { plan, request: text, .. } = *settled;
         let batch = text.len() * usize::try_from(plan.depth()).unwrap_or(usize::MAX).min(BATCH_MAX);
-        let mut ring = Ring::new(&ring_config(text.len(), batch))?;
-        let request = Request::fill(&mut ring, text, batch);
+        let mut io = I::open(&ring_config(text.len(), batch))?;
+        let request = Request::fill(&mut io, text, batch);
         let part = plan.part(index);
         let now_ns = uring::monotonic_ns();
         // Otherwise a wait may end 50 µs late (`timer_slack_ns`, io_cqring_wait). It is as good
         // without, only later.
         let _ = nix::sys::prctl::set_timerslack(1);
         Ok(Self {
-            ring,
+            io,
             slots: (0..part.connections).map(|_| Slot::default()).collect(),
             plan,
             index,
@@ -165,10 +166,10 @@ impl<'a> Worker<'a> {
             self.start_what_may();
             let (want, timeout) = self.wait();
             self.stamp();
-            self.ring.submit_and_wait(want, Some(timeout))?;
+            self.io.submit_and_wait(want, Some(timeout))?;
             self.now_ns = uring::monotonic_ns();
             self.recorder.turn_page(self.now_ns, |backend| self.names.name(backend).to_owned());
-            self.ring.completions(&mut completions);
+            self.io.completions(&mut completions);
             for completion in completions.drain(..) {
                 self.on_completion(completion);
             }
@@ -327,16 +328,16 @@ impl<'a> Worker<'a> {
 
 impl Request {
     /// Fills a reserved buffer with as many copies of `text` as `batch` bytes hold.
-    fn fill(ring: &mut Ring, text: &[u8], batch: usize) -> Self {
-        let buffer = ring.take_reserved().expect("one buffer is reserved");
-        let bytes = &mut ring.bytes_mut(buffer)[..batch];
+    fn fill(io: &mut impl Io, text: &[u8], batch: usize) -> Self {
+        let buffer = io.take_reserved().expect("one buffer is reserved");
+        let bytes = &mut io.bytes_mut(buffer)[..batch];
         bytes.chunks_exact_mut(text.len()).for_each(|copy| copy.copy_from_slice(text));
         let number = |count| u32::try_from(count).expect("a plan bounds its requests");
         Self { buffer, len: number(text.len()), copies: number(batch / text.len()) }
     }
 }
 
-impl std::fmt::Debug for Worker<'_> {
+impl<I> std::fmt::Debug for Worker<'_, I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker").field("phase", &self.phase).finish_non_exhaustive()
     }

@@ -12,6 +12,7 @@ use super::http::HttpRequest;
 use super::lifetime::Lifetime;
 use super::payload::{Sizes, Verify};
 use super::reply::Names;
+use crate::Engine;
 
 /// What one request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct Plan {
     pub lifetime: Lifetime,
     /// Local addresses that connections come from, in turn; empty leaves it to the kernel.
     pub sources: Vec<IpAddr>,
+    /// What drives the sockets.
+    pub engine: Engine,
     /// How often the caller is told how it goes.
     pub progress_every: Duration,
 }
@@ -121,6 +124,7 @@ impl Plan {
             pipeline: NonZeroU32::MIN,
             lifetime: Lifetime::Forever,
             sources: Vec::new(),
+            engine: Engine::Auto,
             progress_every: Duration::from_millis(200),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Settled;
 use super::coordinator::Done;
 use super::engine::Summary;
 use super::plan::{Close, Plan};
@@ -17,16 +18,16 @@ use crate::report::{
 /// When the counts do not: every request that was intended was answered, or failed, or was not
 /// answered, or not sent.
 pub(super) fn report(
-    plan: &Plan,
-    request_bytes: usize,
+    settled: &Settled<'_>,
     workers: &[(Summary, Recorder)],
     done: Done,
     stopped: bool,
 ) -> Report {
+    let plan = settled.plan;
     let totals = totals(plan, workers, &done, stopped);
     let accounted = totals.ok + totals.errors + totals.unanswered + totals.unsent;
     assert_eq!(totals.intended, accounted, "a request was lost or counted twice: {totals:?}");
-    let generator = generator(plan, workers, &done, totals.elapsed_s);
+    let generator = generator(settled, workers, &done, totals.elapsed_s);
     let latency = latency(plan, workers, &done.response);
     assert_eq!(latency.response.count(), totals.ok + totals.unanswered, "{totals:?}");
     let mut errors = BTreeMap::new();
@@ -35,7 +36,7 @@ pub(super) fn report(
     }
     Report {
         schema: SCHEMA.to_owned(),
-        config: config(plan, request_bytes),
+        config: config(plan, settled.request.len()),
         env: Default::default(),
         verdict: Default::default(),
         latency,
@@ -128,17 +129,18 @@ fn intervals(mut intervals: Vec<Interval>, elapsed_s: f64) -> Vec<Interval> {
 }
 
 fn generator(
-    plan: &Plan,
+    settled: &Settled<'_>,
     workers: &[(Summary, Recorder)],
     done: &Done,
     elapsed_s: f64,
 ) -> Generator {
+    let plan = settled.plan;
     let mut turn = Distribution::default();
     workers.iter().for_each(|(_, recorder)| turn.add(&recorder.turn));
     let cpu = workers.iter().map(|(summary, _)| summary.cpu);
     let busiest_s = cpu.clone().max().unwrap_or_default().as_secs_f64();
     Generator {
-        engine: "io_uring".to_owned(),
+        engine: settled.engine.name().to_owned(),
         threads: u32::try_from(plan.workers()).unwrap_or(u32::MAX),
         cpu_s: cpu.sum::<Duration>().as_secs_f64(),
         busiest: if elapsed_s > 0.0 { (busiest_s / elapsed_s).min(1.0) } else { 0.0 },

@@ -4,13 +4,14 @@
 use uring::{BufferId, Completion, Errno, Op, Outcome, Readiness, Token};
 
 use super::{Phase, Place, Worker};
+use crate::io::Io;
 use crate::load::failure::Failure;
 use crate::load::flow::{Ended, Ops, State, Step};
 use crate::load::offer::nanoseconds;
 use crate::load::plan::{Close, Workload};
 use crate::load::reply::Progressed;
 
-impl Worker<'_> {
+impl<I: Io> Worker<'_, I> {
     /// Hands what the kernel answered to the connection that asked.
     pub(super) fn on_completion(&mut self, completion: Completion) {
         let Completion { token: Token { op, owner }, outcome } = completion;
@@ -18,7 +19,7 @@ impl Worker<'_> {
         if self.slots[index as usize].owner(index) != owner {
             // Of a connection that is gone; only its buffer matters.
             if let Outcome::Received { buffer, .. } = outcome {
-                self.ring.release(buffer);
+                self.io.release(buffer);
             }
             return;
         }
@@ -101,7 +102,7 @@ impl Worker<'_> {
                 match step {
                     Step::Go => self.on_bytes(index, buffer, len, more),
                     step => {
-                        self.ring.release(buffer);
+                        self.io.release(buffer);
                         self.perform(index, step);
                     }
                 }
@@ -146,7 +147,7 @@ impl Worker<'_> {
             self.recorder.received(len);
         }
         let read = self.read_replies(index, buffer, len);
-        self.ring.release(buffer);
+        self.io.release(buffer);
         let answered = match read {
             Ok(answered) => answered,
             Err(failure) => {
@@ -177,7 +178,7 @@ impl Worker<'_> {
             if slot.asked.is_empty() || slot.ends {
                 return Err(Failure::UnexpectedReply);
             }
-            let mut bytes = self.ring.bytes(buffer, at..len);
+            let mut bytes = self.io.bytes(buffer, at..len);
             let progressed = slot.reply.next(&mut bytes, &mut self.names);
             at = len - u32::try_from(bytes.len()).expect("less than there was");
             match progressed {
@@ -335,7 +336,7 @@ impl Worker<'_> {
             [(ops.connect, Op::Connect), (ops.send, Op::Send), (ops.receive, Op::Recv)]
         {
             if in_flight {
-                self.ring.cancel(Token { op, owner });
+                self.io.cancel(Token { op, owner });
                 self.queued += 1;
             }
         }
@@ -348,9 +349,9 @@ impl Worker<'_> {
         }
         if let Some(socket) = slot.socket.take() {
             match self.plan.close {
-                Close::Rst => uring::close_with_reset(socket),
+                Close::Rst => self.io.reset(socket),
                 Close::Fin => {
-                    self.ring.close(socket);
+                    self.io.close(socket);
                     self.queued += 1;
                 }
             }

@@ -1,14 +1,17 @@
 //! What a worker starts: connections, and requests in the places that are free.
 
+use std::rc::Rc;
+
 use uring::{ConnectOptions, Readiness};
 
 use super::slots::Asked;
 use super::{CONNECTING_MAX, Phase, Place, QUEUE_MAX, Worker};
+use crate::io::Io;
 use crate::load::failure::Failure;
 use crate::load::flow::State;
 use crate::load::plan::{Address, Workload};
 
-impl Worker<'_> {
+impl<I: Io> Worker<'_, I> {
     /// Opens what shall be open, and sends what is due, as far as the queue goes.
     pub(super) fn start_what_may(&mut self) {
         while self.queued < QUEUE_MAX && self.may_open() {
@@ -84,7 +87,7 @@ impl Worker<'_> {
         let slot = &mut self.slots[index as usize];
         let socket = slot.socket.as_ref().expect("a connection that sends has a socket");
         let bytes = count * self.request.len;
-        self.ring.send_whole(socket, self.request.buffer, 0..bytes, slot.owner(index));
+        self.io.send_whole(socket, self.request.buffer, 0..bytes, slot.owner(index));
         slot.flow.send();
         slot.sending = bytes;
         self.queued += 1;
@@ -123,9 +126,10 @@ impl Worker<'_> {
             // connection is as good, only slower.
             let _ = uring::set_nodelay(&socket);
         }
+        let socket = Rc::new(socket);
         let slot = &mut self.slots[index as usize];
         let owner = slot.renew(index);
-        self.ring.connect(&socket, &self.address, owner);
+        self.io.connect(&socket, &self.address, owner);
         slot.socket = Some(socket);
         // For the sweep; the time of the enter is put in when it comes.
         slot.send_ns = 0;
@@ -145,7 +149,7 @@ impl Worker<'_> {
     pub(super) fn receive(&mut self, index: u32, readiness: Readiness) {
         let slot = &mut self.slots[index as usize];
         let socket = slot.socket.as_ref().expect("a connection that receives has a socket");
-        self.ring.recv(socket, readiness, slot.owner(index));
+        self.io.recv(socket, readiness, slot.owner(index));
         slot.flow.receive();
         self.queued += 1;
     }

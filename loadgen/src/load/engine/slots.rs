@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::os::fd::OwnedFd;
 
 use uring::Owner;
 
@@ -10,11 +9,12 @@ use super::super::flow::{Flow, State};
 use super::super::offer::Due;
 use super::super::reply::Reply;
 use super::super::tally::Times;
+use crate::io::Socket;
 
 /// A connection's place; the connections in it follow each other, told apart by generation.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    pub(super) socket: Option<OwnedFd>,
+    pub(super) socket: Option<Socket>,
     pub(super) flow: Flow,
     pub(super) reply: Reply,
     /// Requests that are not answered, the oldest first.
