@@ -7,6 +7,8 @@
 mod distribution;
 pub mod export;
 pub mod figures;
+pub mod html;
+pub mod plot;
 mod sample;
 pub mod slo;
 pub mod statistics;
