@@ -4,16 +4,21 @@
 //! Field names are those of the published schema. Times are nanoseconds where a name ends in `_ns`
 //! and seconds where it ends in `_s`; rates are a second.
 
+pub mod diff;
 mod distribution;
+pub mod env;
 pub mod export;
 pub mod figures;
+pub mod file;
 pub mod html;
+pub mod merge;
 pub mod plot;
 mod sample;
 pub mod slo;
 pub mod statistics;
 pub mod text;
 mod verdict;
+pub mod wrk;
 
 use std::collections::BTreeMap;
 
@@ -146,6 +151,8 @@ pub struct Part {
     pub generator: Generator,
     /// What it counted.
     pub totals: Totals,
+    /// What TCP of its network namespace had to do.
+    pub network: Option<Network>,
 }
 
 /// Whether the figures can be believed, and whether they are good enough.

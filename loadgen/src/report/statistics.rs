@@ -4,7 +4,7 @@ use statrs::distribution::{
     Binomial, ChiSquared, ContinuousCDF as _, DiscreteCDF as _, Normal, StudentsT,
 };
 
-use super::{Distribution, Report};
+use super::{Distribution, Interval, Report};
 
 /// The interval in which a quantile (0 to 1) of all requests like these lies with 95 % confidence.
 /// Where there are too few samples for the quantile, there is none.
@@ -141,15 +141,37 @@ pub struct Trend {
     pub p: f64,
 }
 
+/// The interval in which the rate of right answers (bytes, of bulk) lies with 95 % confidence, by
+/// Student's t over the intervals; absent for fewer than three.
+#[must_use]
+pub fn rate_interval(report: &Report) -> Option<(f64, f64)> {
+    let rates = rates(report);
+    let freedom = rates.len().checked_sub(1).filter(|&freedom| freedom > 1)? as f64;
+    let steady = steadiness(report)?;
+    let student = StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf((1.0 + CONFIDENCE) / 2.0);
+    let mean = steady.mean_per_s;
+    let half = student * steady.variation * mean / (freedom + 1.0).sqrt();
+    Some((mean - half, mean + half))
+}
+
+/// The interval in which a share, of which `some` of `all` were seen, lies with 95 % confidence
+/// (Wilson's score, which is sound near 0 as well).
+#[must_use]
+pub fn share_interval(some: u64, all: u64) -> (f64, f64) {
+    let all = all.max(1) as f64;
+    let share = some as f64 / all;
+    let square = NORMAL_975 * NORMAL_975;
+    let centre = (share + square / (2.0 * all)) / (1.0 + square / all);
+    let spread = (share * (1.0 - share) / all + square / (4.0 * all * all)).sqrt();
+    let half = NORMAL_975 * spread / (1.0 + square / all);
+    ((centre - half).max(0.0), (centre + half).min(1.0))
+}
+
 /// The steadiness of `report`; absent for fewer than two full intervals. The last one, if it is
 /// shorter than half of the first, is left out: few answers scatter more.
 #[must_use]
 pub fn steadiness(report: &Report) -> Option<Steadiness> {
-    let full = report.intervals.first()?.length_s / 2.0;
-    let whole = report.intervals.iter().filter(|one| one.length_s > 0.0 && one.length_s >= full);
-    let bytes = report.stream.is_some();
-    let work = |one: &super::Interval| if bytes { one.bytes_in + one.bytes_out } else { one.ok };
-    let rates: Vec<f64> = whole.map(|one| work(one) as f64 / one.length_s).collect();
+    let rates = rates(report);
     let mean = rates.iter().sum::<f64>() / rates.len() as f64;
     if rates.len() < 2 || mean <= 0.0 {
         return None;
@@ -162,6 +184,15 @@ pub fn steadiness(report: &Report) -> Option<Steadiness> {
         max_per_s: rates.iter().copied().fold(0.0, f64::max),
         trend: trend(&rates, mean),
     })
+}
+
+/// The rate of each full interval.
+fn rates(report: &Report) -> Vec<f64> {
+    let full = report.intervals.first().map_or(0.0, |first| first.length_s / 2.0);
+    let whole = report.intervals.iter().filter(|one| one.length_s > 0.0 && one.length_s >= full);
+    let bytes = report.stream.is_some();
+    let work = |one: &Interval| if bytes { one.bytes_in + one.bytes_out } else { one.ok };
+    whole.map(|one| work(one) as f64 / one.length_s).collect()
 }
 
 /// Least squares over the index, and Student's test of the slope.
@@ -188,6 +219,8 @@ fn trend(rates: &[f64], mean: f64) -> Option<Trend> {
 }
 
 const CONFIDENCE: f64 = 0.95;
+/// The 97.5th percentile of the normal distribution.
+const NORMAL_975: f64 = 1.959_964;
 /// From this variance on the binomial is a normal distribution to within a rank or so.
 const NORMAL_FROM: f64 = 10_000.0;
 /// Below it Pearson's statistic is not distributed as chi-square (the usual rule).
@@ -199,7 +232,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::report::{Backend, Interval, sample};
+    use crate::report::{Backend, sample};
 
     fn near(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-3
@@ -310,6 +343,18 @@ mod tests {
         let rising = steadiness(&with_rates(&[10, 20, 30, 40, 50])).expect("five");
         assert_eq!(rising.trend, Some(Trend { change: 40.0 / 30.0, p: 0.0 }));
         assert_eq!(steadiness(&with_rates(&[7])), None);
+    }
+
+    #[test]
+    fn intervals_of_rates_and_shares_are_those_of_the_tables() {
+        // scipy.stats.t.ppf(.975, 7) = 2.364624; 5 ± 2.364624 · sqrt(32/7) / sqrt(8).
+        let (low, high) = rate_interval(&with_rates(&[2, 4, 4, 4, 5, 5, 7, 9])).expect("eight");
+        assert!(near(low, 3.212_512) && near(high, 6.787_488), "{low} {high}");
+        assert_eq!(rate_interval(&with_rates(&[2, 4])), None);
+        // scipy.stats.binomtest(5, 100).proportion_ci(method="wilson")
+        let (low, high) = share_interval(5, 100);
+        assert!(near(low, 0.021_543_679) && near(high, 0.111_750_469), "{low} {high}");
+        assert_eq!(share_interval(0, 100).0, 0.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The report for people: verdict first, then what was asked, what came of it, and what it cost.
 
 mod circumstances;
-mod page;
+pub(super) mod page;
 mod traffic;
 
 use super::{Report, figures};

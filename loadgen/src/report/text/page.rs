@@ -3,7 +3,7 @@
 use super::Look;
 
 /// The text so far.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     look: Look,
     text: String,
     /// The label that the next line begins with.
@@ -12,7 +12,7 @@ pub(super) struct Page {
 
 /// What a colour stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colour {
+pub(in crate::report) enum Colour {
     Good,
     Bad,
     Label,
@@ -20,31 +20,31 @@ pub(super) enum Colour {
 }
 
 impl Page {
-    pub(super) fn new(look: Look) -> Self {
+    pub(in crate::report) fn new(look: Look) -> Self {
         Self { look, text: String::new(), label: String::new() }
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(in crate::report) fn finish(self) -> String {
         self.text
     }
 
     /// The next line belongs to `label`.
-    pub(super) fn section(&mut self, label: &str) {
+    pub(in crate::report) fn section(&mut self, label: &str) {
         label.clone_into(&mut self.label);
     }
 
     /// A line, wrapped between words.
-    pub(super) fn line(&mut self, text: &str) {
+    pub(in crate::report) fn line(&mut self, text: &str) {
         self.wrapped(text, 0);
     }
 
     /// As [`Page::line`]; what is wrapped stands further to the right.
-    pub(super) fn item(&mut self, text: &str) {
+    pub(in crate::report) fn item(&mut self, text: &str) {
         self.wrapped(text, 2);
     }
 
     /// A line that stays as it is.
-    pub(super) fn row(&mut self, text: &str) {
+    pub(in crate::report) fn row(&mut self, text: &str) {
         let label = std::mem::take(&mut self.label);
         let padding = " ".repeat(LABEL_WIDTH.saturating_sub(label.chars().count()));
         let label = if label.is_empty() { label } else { self.paint(Colour::Label, &label) };
@@ -54,13 +54,13 @@ impl Page {
     }
 
     /// A line without a label that begins at the margin.
-    pub(super) fn row_of(&mut self, text: &str) {
+    pub(in crate::report) fn row_of(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
     }
 
     /// `text` in a colour, where there are colours.
-    pub(super) fn paint(&self, colour: Colour, text: &str) -> String {
+    pub(in crate::report) fn paint(&self, colour: Colour, text: &str) -> String {
         let code = match colour {
             _ if !self.look.colour => return text.to_owned(),
             Colour::Good => "1;32",
@@ -90,7 +90,7 @@ impl Page {
 }
 
 /// Columns of `text` without what only colours it.
-pub(super) fn shown_width(text: &str) -> usize {
+pub(in crate::report) fn shown_width(text: &str) -> usize {
     let mut painting = false;
     let shows = |&sign: &char| {
         let shown = !painting && sign != '\x1b';
@@ -102,4 +102,4 @@ pub(super) fn shown_width(text: &str) -> usize {
 
 const WIDTH: usize = 80;
 /// `steadiness` and a space.
-pub(super) const LABEL_WIDTH: usize = 11;
+pub(in crate::report) const LABEL_WIDTH: usize = 11;
