@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and which exit code comes back.
 //!
-//! 0: done. 1: could not run, or not one request succeeded. 2: wrong arguments. 130: stopped.
+//! 0: done. 1: could not run, or not one request succeeded. 2: wrong arguments. 3: the objective
+//! was missed. 4: the result is suspect, with --strict. 130: stopped.
 
 mod ab;
 mod client;

@@ -38,8 +38,8 @@ impl Common {
     ) -> Result<ExitCode, Failure> {
         self.outputs.check()?;
         let stop = stop_on_signal()?;
-        let report = self.observe(title, &stop, run)?;
-        self.outputs.write(&report)
+        let mut report = self.observe(title, &stop, run)?;
+        self.outputs.write(&mut report)
     }
 
     /// The same without the report's way out.
