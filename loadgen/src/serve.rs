@@ -5,39 +5,70 @@
 //! so threads share nothing but the stop flag.
 
 mod accepts;
+mod chunked;
 mod connection_log;
+mod counters;
 mod hello;
 mod http;
+mod output;
 mod relay;
+mod replies;
 mod service;
+mod status;
+mod stream;
 mod worker;
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use uring::{Listen, ListenError, ListenOptions, SetupError, WakeSource, Waker};
+use uring::{
+    Listen, ListenError, ListenOptions, SetupError, SocketFile, UnixListen, UnixListenError,
+    WakeSource, Waker,
+};
 
-use service::Personality;
+use service::{Personality, Place};
 use worker::{Post, Worker};
 
 use crate::pin::{PinError, pin};
 
+pub use counters::Counts;
+
 /// What a backend does with the bytes of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Answers each message with `Hello from NAME`; a message that ends in a newline with a line.
+    /// Answers each message with `Hello from NAME`; a message that ends in a newline with a line, of
+    /// N bytes where it begins with `reply=N `.
     #[default]
     Hello,
     /// Sends every byte back.
     Echo,
-    /// Speaks HTTP/1.1: the greeting for every path, `OK` for `/health`.
+    /// Speaks HTTP/1.1: the greeting for every path, N bytes of filler for `/bytes/N`, `OK` for
+    /// `/health`, and JSON for `/status`.
     Http,
+    /// Reads and drops everything.
+    Discard,
+    /// Sends without end: the byte at each place is the remainder of the place by 251.
+    Source,
+    /// Does what the client's first line says: `up` discards, `down` and `bidir` send and discard,
+    /// `echo` sends back. Whoever begins otherwise is answered as by [`Mode::Hello`].
+    Stream,
+}
+
+impl Mode {
+    /// Whether connections carry bulk.
+    fn is_bulk(self) -> bool {
+        match self {
+            Self::Hello | Self::Echo | Self::Http => false,
+            Self::Discard | Self::Source | Self::Stream => true,
+        }
+    }
 }
 
 /// One backend to be started.
@@ -51,6 +82,17 @@ pub struct Backend {
     pub mode: Mode,
 }
 
+/// One backend to be started that listens in the file system.
+#[derive(Clone, Debug)]
+pub struct UnixBackend {
+    /// What it calls itself; without a name it is called after its file.
+    pub name: Option<String>,
+    /// The file, which is made, and removed at the end.
+    pub path: PathBuf,
+    /// What it answers.
+    pub mode: Mode,
+}
+
 /// How backends are run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -60,11 +102,18 @@ pub struct Settings {
     pub cpus: Vec<usize>,
     /// Whether connections are told on standard error, at most ten a second.
     pub log_connections: bool,
+    /// Backends in the file system, beside the others and after them.
+    pub unix: Vec<UnixBackend>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { threads: NonZeroUsize::MIN, cpus: Vec::new(), log_connections: false }
+        Self {
+            threads: NonZeroUsize::MIN,
+            cpus: Vec::new(),
+            log_connections: false,
+            unix: Vec::new(),
+        }
     }
 }
 
@@ -77,6 +126,9 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A path cannot be listened on.
+    #[error(transparent)]
+    ListenUnix(#[from] UnixListenError),
     /// A thread got no ring.
     #[error(transparent)]
     Ring(#[from] SetupError),
@@ -91,8 +143,11 @@ pub enum ServeError {
 /// Backends that run, until [`Serving::stop`] or until this value is dropped.
 #[derive(Debug)]
 pub struct Serving {
+    personalities: Vec<Arc<Personality>>,
     names: Vec<String>,
     addresses: Vec<SocketAddr>,
+    /// Removed with this value.
+    files: Vec<SocketFile>,
     stop: Arc<AtomicBool>,
     threads: Vec<(Waker, JoinHandle<()>)>,
 }
@@ -111,13 +166,24 @@ pub fn start(backends: Vec<Backend>, threads: NonZeroUsize) -> Result<Serving, S
 /// A [`ServeError`] that names the cause and the cure.
 pub fn start_with(backends: Vec<Backend>, settings: &Settings) -> Result<Serving, ServeError> {
     let threads = settings.threads.get();
-    let listening: Vec<Listening> = backends
-        .into_iter()
-        .map(|backend| Listening::open(backend, threads))
-        .collect::<Result<_, _>>()?;
+    let mut listening = Vec::with_capacity(backends.len() + settings.unix.len());
+    let (mut addresses, mut files) = (Vec::new(), Vec::new());
+    for backend in backends {
+        let (one, address) = Listening::open(&backend, threads)?;
+        listening.push(one);
+        addresses.push(address);
+    }
+    for backend in &settings.unix {
+        let (one, file) = Listening::open_unix(backend, threads)?;
+        listening.push(one);
+        files.push(file);
+    }
+    let personalities: Vec<_> = listening.iter().map(|one| Arc::clone(&one.personality)).collect();
     let mut serving = Serving {
-        names: listening.iter().map(|one| one.personality.name.clone()).collect(),
-        addresses: listening.iter().map(|one| one.address).collect(),
+        names: personalities.iter().map(|one| one.name.clone()).collect(),
+        personalities,
+        addresses,
+        files,
         stop: Arc::default(),
         threads: Vec::with_capacity(threads),
     };
@@ -135,7 +201,18 @@ impl Serving {
         &self.addresses
     }
 
-    /// What the backends call themselves, in the same order.
+    /// The files of [`Settings::unix`], in their order.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(SocketFile::path)
+    }
+
+    /// What the backends have seen so far, in the order of [`Serving::names`].
+    #[must_use]
+    pub fn counts(&self) -> Vec<Counts> {
+        self.personalities.iter().map(|one| one.counts()).collect()
+    }
+
+    /// What the backends call themselves, in the same order; those in the file system come last.
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
@@ -190,21 +267,18 @@ fn prepare(
     settings: &Settings,
 ) -> Result<Worker, ServeError> {
     pin(index, &settings.cpus)?;
-    Ok(Worker::new(posts, wake, settings.log_connections)?)
+    Ok(Worker::new(index, posts, wake, settings.log_connections)?)
 }
 
 /// A backend whose sockets are open: one listener for each thread.
 struct Listening {
     personality: Arc<Personality>,
-    address: SocketAddr,
     listeners: Vec<OwnedFd>,
 }
 
 impl Listening {
-    fn open(backend: Backend, threads: usize) -> Result<Self, ServeError> {
-        if let Some(name) = backend.name.as_ref().filter(|name| !is_usable(name)) {
-            return Err(ServeError::Name(name.clone()));
-        }
+    fn open(backend: &Backend, threads: usize) -> Result<(Self, SocketAddr), ServeError> {
+        let name = usable_name(backend.name.as_deref())?;
         let shared = threads > 1;
         let mut how = Listen {
             address: backend.address,
@@ -220,20 +294,43 @@ impl Listening {
         for _ in 1..threads {
             listeners.push(uring::listen(&how)?);
         }
-        let personality = Arc::new(Personality::new(&backend, how.address.port()));
-        Ok(Self { personality, address: how.address, listeners })
+        let place = Place::Port(how.address.port());
+        let personality = Arc::new(Personality::new(name, backend.mode, place, threads));
+        Ok((Self { personality, listeners }, how.address))
+    }
+
+    /// The threads accept from the same listener: `SO_REUSEPORT` spreads nothing there.
+    fn open_unix(backend: &UnixBackend, threads: usize) -> Result<(Self, SocketFile), ServeError> {
+        let name = usable_name(backend.name.as_deref())?;
+        let how = UnixListen { path: backend.path.clone(), backlog: BACKLOG, mode: None };
+        let (first, file) = uring::listen_unix(&how)?;
+        let mut listeners = Vec::with_capacity(threads);
+        for _ in 1..threads {
+            listeners.push(first.try_clone().map_err(ServeError::Thread)?);
+        }
+        listeners.push(first);
+        let place = Place::File(&backend.path);
+        let personality = Arc::new(Personality::new(name, backend.mode, place, threads));
+        Ok((Self { personality, listeners }, file))
     }
 }
 
 /// Deals the listeners out: each thread gets one of every backend.
 fn shares(listening: Vec<Listening>, threads: usize) -> Vec<Vec<Post>> {
     let mut shares: Vec<Vec<Post>> = (0..threads).map(|_| Vec::new()).collect();
-    for Listening { personality, listeners, .. } in listening {
+    for Listening { personality, listeners } in listening {
         for (share, listener) in shares.iter_mut().zip(listeners) {
             share.push(Post { listener, personality: Arc::clone(&personality) });
         }
     }
     shares
+}
+
+fn usable_name(name: Option<&str>) -> Result<Option<&str>, ServeError> {
+    match name.filter(|name| !is_usable(name)) {
+        Some(name) => Err(ServeError::Name(name.to_owned())),
+        None => Ok(name),
+    }
 }
 
 fn is_usable(name: &str) -> bool {

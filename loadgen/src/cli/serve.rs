@@ -3,11 +3,12 @@
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use loadgen::python_address;
-use loadgen::serve::{Backend, Mode, Settings, start_with};
+use loadgen::serve::{Backend, Mode, Settings, UnixBackend, start_with};
 use uring::CpuList;
 
 use super::signals::EndSignals;
@@ -25,6 +26,9 @@ pub(super) struct Arguments {
     /// Port of a backend; 0 lets the kernel choose
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<u16>,
+    /// File of a backend that listens in the file system; repeat it. Names go to ports first
+    #[arg(long, value_name = "PATH")]
+    unix: Vec<PathBuf>,
     /// Address to listen on
     #[arg(long, default_value = "0.0.0.0")]
     host: String,
@@ -44,28 +48,36 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeName {
-    /// Each message gets `Hello from NAME`
+    /// Each message gets `Hello from NAME`, or a line of N bytes where it begins with `reply=N `
     Hello,
     /// Every byte comes back
     Echo,
-    /// HTTP/1.1, with /health
+    /// HTTP/1.1, with /bytes/N, /health and /status
     Http,
+    /// Everything is read and dropped
+    Discard,
+    /// Bytes are sent without end
+    Source,
+    /// The client's first line decides: up (discard), down (source), bidir (both) or echo
+    Stream,
 }
 
 /// Serves until a signal comes.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let signals = EndSignals::block().map_err(Failure::run)?;
-    let backends = backends(&arguments)?;
+    let (backends, unix) = backends(&arguments)?;
     // Where it cannot be raised, accepts pause when descriptors run out.
     let _ = uring::raise_nofile_limit();
     let settings = Settings {
         threads: arguments.threads,
         cpus: arguments.cpus.map(|CpuList(cpus)| cpus).unwrap_or_default(),
         log_connections: arguments.verbose || std::io::stderr().is_terminal(),
+        unix,
     };
     let serving = start_with(backends, &settings).map_err(Failure::run)?;
-    for (name, address) in serving.names().iter().zip(serving.addresses()) {
-        let address = python_address(*address);
+    let addresses = serving.addresses().iter().map(|address| python_address(*address));
+    let places = addresses.chain(serving.paths().map(|path| path.display().to_string()));
+    for (name, address) in serving.names().iter().zip(places) {
         print_now(&format!("Backend server '{name}' listening on {address}\n"));
     }
     signals.wait();
@@ -73,33 +85,47 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn backends(arguments: &Arguments) -> Result<Vec<Backend>, Failure> {
-    let Arguments { bare_ports, names, ports, host, .. } = arguments;
+fn backends(arguments: &Arguments) -> Result<(Vec<Backend>, Vec<UnixBackend>), Failure> {
+    let Arguments { bare_ports, names, ports, unix, host, .. } = arguments;
     let ports: Vec<u16> = ports.iter().chain(bare_ports).copied().collect();
-    if ports.is_empty() {
+    let places = ports.len() + unix.len();
+    if places == 0 {
         return Err(Failure::Usage(
             "no port was given: try `--name B1 --port 8881`, or bare ports such as `9001 9002`"
                 .into(),
         ));
     }
-    if !names.is_empty() && names.len() != ports.len() {
+    if !names.is_empty() && names.len() != places {
         return Err(Failure::Usage(format!(
-            "{} names for {} ports: give each --name its --port",
+            "{} names for {places} ports and paths: give each --name its --port or --unix",
             names.len(),
-            ports.len()
         )));
     }
     let ip = host_ip(host)?;
-    let mode = match arguments.mode {
-        ModeName::Hello => Mode::Hello,
-        ModeName::Echo => Mode::Echo,
-        ModeName::Http => Mode::Http,
-    };
-    let backend = |(index, port)| {
+    let mode = arguments.mode.into();
+    let backend = |(index, &port): (usize, &u16)| {
         let name = names.get(index).cloned();
         Backend { name, address: SocketAddr::new(ip, port), mode }
     };
-    Ok(ports.into_iter().enumerate().map(backend).collect())
+    let unix_backend = |(index, path): (usize, &PathBuf)| {
+        let name = names.get(ports.len() + index).cloned();
+        UnixBackend { name, path: path.clone(), mode }
+    };
+    let backends = ports.iter().enumerate().map(backend).collect();
+    Ok((backends, unix.iter().enumerate().map(unix_backend).collect()))
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Hello => Self::Hello,
+            ModeName::Echo => Self::Echo,
+            ModeName::Http => Self::Http,
+            ModeName::Discard => Self::Discard,
+            ModeName::Source => Self::Source,
+            ModeName::Stream => Self::Stream,
+        }
+    }
 }
 
 fn host_ip(host: &str) -> Result<IpAddr, Failure> {

@@ -1,31 +1,56 @@
-//! The HTTP/1.1 service: keep-alive, pipelining, bodies skipped by their length.
+//! The HTTP/1.1 service: keep-alive, pipelining, bodies read and dropped, of a length or in chunks.
 //!
-//! A request is answered when its body has passed, so that a client that writes first and reads
+//! `/bytes/N` is N bytes of filler, `/health` and `/status` are for whoever watches, and every other
+//! path is the greeting. A request is answered when its body has passed, so that a client that writes first and reads
 //! later never meets an answer it does not expect. What cannot be understood is answered once, and
 //! the connection ends.
 
 use std::io::Write;
 
+use super::chunked::{Chunked, Passed};
+use super::replies::{Act, Fate, Replies};
 use super::service::{Answer, Personality};
+use super::status;
 
 /// One connection's requests.
 #[derive(Debug, Default)]
 pub(super) struct Http {
     /// The beginning of a head whose end has not come.
     head: Vec<u8>,
-    /// The request whose body is passing, and the bytes of it to come.
-    body: Option<(Request, u64)>,
+    /// The request whose body is passing, and what is to come of that.
+    body: Option<(Request, Body)>,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    /// After so many bytes.
+    Length(u64),
+    /// As its chunks say.
+    Chunked(Chunked),
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Greeting,
+    Health,
+    Status,
+    /// So much filler.
+    Bytes(u64),
+    /// Some other number of bytes, which there are not.
+    BadBytes,
 }
 
 /// What of a request matters for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Request {
-    health: bool,
+    route: Route,
     head_only: bool,
     version: u8,
     keep_alive: bool,
     wants_continue: bool,
-    content_length: u64,
+    body: Body,
 }
 
 /// What the beginning of the input turned out to be.
@@ -45,27 +70,28 @@ impl Http {
         &mut self,
         who: &Personality,
         bytes: &[u8],
-        out: &mut Vec<u8>,
+        replies: &mut Replies,
     ) -> Answer {
         if self.head.is_empty() {
-            return self.answer_all(who, bytes, out);
+            return self.answer_all(who, bytes, replies);
         }
         let mut joined = std::mem::take(&mut self.head);
         joined.extend_from_slice(bytes);
-        self.answer_all(who, &joined, out)
+        self.answer_all(who, &joined, replies)
     }
 
-    fn answer_all(&mut self, who: &Personality, mut input: &[u8], out: &mut Vec<u8>) -> Answer {
+    fn answer_all(&mut self, who: &Personality, mut input: &[u8], replies: &mut Replies) -> Answer {
         loop {
-            if let Some((request, to_come)) = self.body.take() {
-                let passing = to_come.min(input.len() as u64);
-                input = &input[usize::try_from(passing).expect("at most the input's length")..];
-                if passing < to_come {
-                    self.body = Some((request, to_come - passing));
-                    return Answer::Written;
+            if let Some((request, mut body)) = self.body.take() {
+                match body.pass(input) {
+                    Passed::Ended(bytes) => input = &input[bytes..],
+                    Passed::All => {
+                        self.body = Some((request, body));
+                        return Answer::Written;
+                    }
+                    Passed::Broken => return refuse(who, BAD, replies),
                 }
-                respond(who, request, out);
-                if !request.keep_alive {
+                if !respond(who, request, replies) {
                     return Answer::WrittenAndLast;
                 }
             }
@@ -76,20 +102,53 @@ impl Http {
                 Parsed::Whole(request, head_bytes) => {
                     input = &input[head_bytes..];
                     if request.wants_continue && input.is_empty() {
-                        out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                        replies.output.push(b"HTTP/1.1 100 Continue\r\n\r\n");
                     }
-                    self.body = Some((request, request.content_length));
+                    self.body = Some((request, request.body));
                 }
                 Parsed::Part => {
                     self.head = input.to_vec();
                     return Answer::Written;
                 }
-                Parsed::Refused(status) => {
-                    refuse(who, status, out);
-                    return Answer::WrittenAndLast;
-                }
+                Parsed::Refused(status) => return refuse(who, status, replies),
             }
         }
+    }
+}
+
+impl Body {
+    fn pass(&mut self, input: &[u8]) -> Passed {
+        match self {
+            Self::Length(left) => match usize::try_from(*left) {
+                Ok(bytes) if bytes <= input.len() => Passed::Ended(bytes),
+                _ => {
+                    *left -= input.len() as u64;
+                    Passed::All
+                }
+            },
+            Self::Chunked(chunked) => chunked.pass(input),
+        }
+    }
+}
+
+impl Route {
+    fn of(path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or(path);
+        match path.strip_prefix("/bytes/") {
+            Some(bytes) => match content_length(bytes.as_bytes()) {
+                Some(bytes) if bytes <= BYTES_MAX => Self::Bytes(bytes),
+                _ => Self::BadBytes,
+            },
+            None if path == "/health" => Self::Health,
+            None if path == "/status" => Self::Status,
+            None => Self::Greeting,
+        }
+    }
+
+    /// Whether it is asked by who watches: such requests are not counted and meet no fault, so that
+    /// a balancer's health checks do not change what the clients meet.
+    fn is_watched(self) -> bool {
+        matches!(self, Self::Health | Self::Status)
     }
 }
 
@@ -115,14 +174,14 @@ fn understand(request: &httparse::Request<'_, '_>) -> Result<Request, &'static s
     let version = request.version.unwrap_or(1);
     let path = request.path.unwrap_or("/");
     let mut understood = Request {
-        health: path.split('?').next() == Some("/health"),
+        route: Route::of(path),
         head_only: request.method == Some("HEAD"),
         version,
         keep_alive: version == 1,
         wants_continue: false,
-        content_length: 0,
+        body: Body::Length(0),
     };
-    let mut length = None;
+    let (mut length, mut chunked) = (None, false);
     for header in request.headers.iter() {
         let (name, value) = (header.name, header.value.trim_ascii());
         if name.eq_ignore_ascii_case("content-length") {
@@ -133,14 +192,22 @@ fn understand(request: &httparse::Request<'_, '_>) -> Result<Request, &'static s
             }
             length = Some(bytes);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(NOT_IMPLEMENTED);
+            if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(NOT_IMPLEMENTED);
+            }
+            chunked = true;
         } else if name.eq_ignore_ascii_case("connection") {
             understood.keep_alive = keep_alive(value, understood.keep_alive);
         } else if name.eq_ignore_ascii_case("expect") {
             understood.wants_continue = value.eq_ignore_ascii_case(b"100-continue");
         }
     }
-    understood.content_length = length.unwrap_or(0);
+    understood.body = match (length, chunked) {
+        // A length beside the chunks is how requests are smuggled too.
+        (Some(_), true) => return Err(BAD),
+        (None, true) => Body::Chunked(Chunked::new()),
+        (length, false) => Body::Length(length.unwrap_or(0)),
+    };
     Ok(understood)
 }
 
@@ -160,31 +227,90 @@ fn keep_alive(value: &[u8], default: bool) -> bool {
     })
 }
 
-fn respond(who: &Personality, request: Request, out: &mut Vec<u8>) {
-    let body = if request.health { "OK" } else { &who.greeting };
-    // Only what differs from the version's default needs to be said (RFC 9112, 9.3).
-    let connection = match (request.version, request.keep_alive) {
-        (1, false) => "Connection: close\r\n",
-        (0, true) => "Connection: keep-alive\r\n",
-        (_, _) => "",
-    };
-    write_head(who, "200 OK", connection, body.len(), out);
-    if !request.head_only {
-        out.extend_from_slice(body.as_bytes());
+/// Answers `request`; whether the connection goes on.
+fn respond(who: &Personality, request: Request, replies: &mut Replies) -> bool {
+    let watched = request.route.is_watched();
+    let fate = if watched { replies.begin_watched(who) } else { replies.begin(who) };
+    match fate.act {
+        Act::Answer => write_answer(who, request, replies),
+        Act::Error => write_text(who, request, "500 Internal Server Error", ERROR_BODY, replies),
+        Act::Drop | Act::Close | Act::Reset => {}
+    }
+    let goes_on = replies.end(who, fate);
+    // Who gets no answer keeps the connection to wait on.
+    goes_on && (request.keep_alive || fate.act == Act::Drop)
+}
+
+fn write_answer(who: &Personality, request: Request, replies: &mut Replies) {
+    match request.route {
+        Route::Greeting => write_text(who, request, OK, who.greeting.as_bytes(), replies),
+        Route::Health => write_text(who, request, OK, b"OK", replies),
+        Route::Status => {
+            let body = status::body(who);
+            let head = Head { content_type: "application/json", ..Head::text(OK, request) };
+            write_head(who, &head, body.len() as u64, replies);
+            if !request.head_only {
+                replies.output.push(&body);
+            }
+        }
+        Route::Bytes(bytes) => {
+            write_head(who, &Head::text(OK, request), bytes, replies);
+            if !request.head_only {
+                replies.output.push_filler(bytes);
+            }
+        }
+        Route::BadBytes => write_text(who, request, BAD, BAD_BYTES_BODY, replies),
     }
 }
 
-fn refuse(who: &Personality, status: &'static str, out: &mut Vec<u8>) {
-    write_head(who, status, "Connection: close\r\n", status.len() + 1, out);
-    out.extend_from_slice(status.as_bytes());
-    out.push(b'\n');
+fn write_text(
+    who: &Personality,
+    request: Request,
+    status: &'static str,
+    body: &[u8],
+    replies: &mut Replies,
+) {
+    write_head(who, &Head::text(status, request), body.len() as u64, replies);
+    if !request.head_only {
+        replies.output.push(body);
+    }
 }
 
-fn write_head(who: &Personality, status: &str, connection: &str, length: usize, out: &mut Vec<u8>) {
+fn refuse(who: &Personality, status: &'static str, replies: &mut Replies) -> Answer {
+    let head = Head { status, connection: CLOSE, content_type: TEXT };
+    write_head(who, &head, status.len() as u64 + 1, replies);
+    replies.output.push(status.as_bytes());
+    replies.output.push(b"\n");
+    replies.end(who, Fate::FAIR);
+    Answer::WrittenAndLast
+}
+
+/// What differs from head to head.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    status: &'static str,
+    connection: &'static str,
+    content_type: &'static str,
+}
+
+impl Head {
+    fn text(status: &'static str, request: Request) -> Self {
+        // Only what differs from the version's default needs to be said (RFC 9112, 9.3).
+        let connection = match (request.version, request.keep_alive) {
+            (1, false) => CLOSE,
+            (0, true) => "Connection: keep-alive\r\n",
+            (_, _) => "",
+        };
+        Self { status, connection, content_type: TEXT }
+    }
+}
+
+fn write_head(who: &Personality, head: &Head, length: u64, replies: &mut Replies) {
+    let Head { status, connection, content_type } = head;
     let name = &who.name;
     write!(
-        out,
-        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: text/plain\r\n\
+        replies.output.text(),
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nContent-Type: {content_type}\r\n\
          {connection}X-Backend: {name}\r\n\r\n"
     )
     .expect("a vector takes every byte");
@@ -194,6 +320,13 @@ fn write_head(who: &Personality, status: &str, connection: &str, length: usize, 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// As many as fit a head that people write; more is 431 too.
 const HEADERS_MAX: usize = 100;
+/// Filler takes no memory, so this is only where a number is taken for a mistake.
+const BYTES_MAX: u64 = 1 << 40;
+const CLOSE: &str = "Connection: close\r\n";
+const TEXT: &str = "text/plain";
+const ERROR_BODY: &[u8] = b"ERROR injected\n";
+const BAD_BYTES_BODY: &[u8] = b"/bytes/N takes a number from 0 to 1099511627776\n";
+const OK: &str = "200 OK";
 const BAD: &str = "400 Bad Request";
 const TOO_LARGE: &str = "431 Request Header Fields Too Large";
 const NOT_IMPLEMENTED: &str = "501 Not Implemented";
@@ -205,8 +338,8 @@ mod tests {
 
     /// Feeds `input` whole and byte by byte; both must give `expected` status lines and the end.
     fn check(input: &str, expected: &[&str], last: bool) -> String {
-        let who = Personality { name: "B1".into(), greeting: "Hi".into(), mode: Mode::Http };
-        let (mut whole, mut cut) = (Vec::new(), Vec::new());
+        let who = Personality::named("B1", Mode::Http);
+        let (mut whole, mut cut) = (Replies::default(), Replies::default());
         let answer = Http::default().on_bytes(&who, input.as_bytes(), &mut whole);
         let mut http = Http::default();
         let end = input
@@ -216,12 +349,13 @@ mod tests {
             .find(|answer| *answer == Answer::WrittenAndLast);
         assert_eq!(answer == Answer::WrittenAndLast, last, "{input:?}");
         assert_eq!(end.is_some(), last, "{input:?} byte by byte");
-        let text = String::from_utf8(whole).expect("answers are text");
+        assert_eq!(whole.requests, cut.requests, "{input:?} byte by byte");
+        let text = whole.text();
         let statuses: Vec<&str> =
             text.split("HTTP/1.1 ").skip(1).filter_map(|part| part.lines().next()).collect();
         assert_eq!(statuses, expected, "{input:?}");
         if !text.contains("100 Continue") {
-            assert_eq!(text.as_bytes(), cut, "{input:?} byte by byte");
+            assert_eq!(text, cut.text(), "{input:?} byte by byte");
         }
         text
     }
@@ -229,7 +363,7 @@ mod tests {
     #[test]
     fn requests_are_answered_in_order_and_the_connection_stays() {
         let text = check("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &["200 OK"], false);
-        assert!(text.ends_with("\r\nX-Backend: B1\r\n\r\nHi"), "{text}");
+        assert!(text.ends_with("\r\nX-Backend: B1\r\n\r\nHello from B1"), "{text}");
         let two = "GET /a HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n";
         assert!(check(two, &["200 OK", "200 OK"], false).ends_with("\r\n\r\nOK"));
     }
@@ -242,9 +376,50 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_skipped_before_the_next_request() {
+        let chunks = "5\r\nGET /\r\n0\r\n\r\n";
+        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n";
+        check(&format!("{head}{chunks}GET / HTTP/1.1\r\n\r\n"), &["200 OK", "200 OK"], false);
+        check(&format!("{head}5\r\nhalf"), &[], false);
+    }
+
+    #[test]
+    fn as_many_bytes_come_as_were_asked_for() {
+        for (path, bytes) in [("/bytes/0", 0), ("/bytes/1", 1), ("/bytes/30000?x", 30_000)] {
+            let text = check(&format!("GET {path} HTTP/1.1\r\n\r\n"), &["200 OK"], false);
+            let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains(&format!("Content-Length: {bytes}\r\n")), "{head}");
+            assert!(body.bytes().eq((b'a'..=b'z').cycle().take(bytes)), "{path}");
+        }
+        let two = "GET /bytes/3 HTTP/1.1\r\n\r\nGET /bytes/2 HTTP/1.1\r\n\r\n";
+        assert!(check(two, &["200 OK", "200 OK"], false).contains("\r\n\r\nabcHTTP/1.1"));
+        let text = check("HEAD /bytes/9 HTTP/1.1\r\n\r\n", &["200 OK"], false);
+        assert!(text.contains("Content-Length: 9\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        for bytes in ["", "-1", "x", "1099511627777"] {
+            check(&format!("GET /bytes/{bytes} HTTP/1.1\r\n\r\n"), &[BAD], false);
+        }
+    }
+
+    #[test]
+    fn status_is_json_and_not_counted() {
+        let who = Personality::named("B1", Mode::Http);
+        who.counters.of(0).requests.add(7);
+        let mut replies = Replies::default();
+        let requests = "GET /status HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n";
+        Http::default().on_bytes(&who, requests.as_bytes(), &mut replies);
+        assert_eq!(replies.requests, 0);
+        let text = replies.text();
+        assert!(text.contains("Content-Type: application/json\r\n"), "{text}");
+        let body = text.split("\r\n\r\n").nth(1).and_then(|body| body.split('\n').next());
+        let status: serde_json::Value = serde_json::from_str(body.expect("a body")).expect("JSON");
+        assert_eq!((&status["name"], &status["status"]), (&"B1".into(), &"ok".into()));
+        assert_eq!(status["requests"], 7);
+    }
+
+    #[test]
     fn head_has_a_length_and_no_body() {
         let text = check("HEAD / HTTP/1.1\r\n\r\n", &["200 OK"], false);
-        assert!(text.contains("Content-Length: 2\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.contains("Content-Length: 13\r\n") && text.ends_with("\r\n\r\n"), "{text}");
     }
 
     #[test]
@@ -262,7 +437,10 @@ mod tests {
             ("nonsense\r\n\r\n", BAD),
             ("POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", BAD),
             ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", BAD),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", NOT_IMPLEMENTED),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", NOT_IMPLEMENTED),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", NOT_IMPLEMENTED),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx", BAD),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", BAD),
         ] {
             check(input, &[status], true);
         }

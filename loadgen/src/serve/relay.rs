@@ -13,6 +13,8 @@ use std::ops::Range;
 
 use uring::{BufferId, Op, Readiness};
 
+use super::output::Output;
+
 /// What is in flight and what waits on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Relay {
@@ -43,10 +45,20 @@ pub(super) struct Piece {
     pub(super) buffer: BufferId,
     /// Bytes of the buffer still to be sent.
     pub(super) range: Range<u32>,
-    /// What did not fit the buffer, sent after it in as many turns as it takes.
-    pub(super) rest: Vec<u8>,
+    /// What is sent after that, from the same buffer.
+    pub(super) rest: Rest,
     /// Whether the buffer is given back after the last byte; shared texts stay.
     pub(super) owned: bool,
+}
+
+/// What follows the bytes that are in the buffer.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Nothing,
+    /// What did not fit, in as many turns as it takes.
+    Refilled(Box<Output>),
+    /// The same buffer from its beginning, so many bytes, without end.
+    Again(u32),
 }
 
 /// What the driver has to do now, in this order.
@@ -86,6 +98,13 @@ impl Relay {
             self.state = State::Finishing { peer_ended: false };
         }
         self.proceed(actions, if more { Readiness::Unknown } else { Readiness::Empty })
+    }
+
+    /// There is something to be sent although nothing came.
+    pub(super) fn on_unasked(&mut self, piece: Piece) -> Actions {
+        let mut actions = Actions::default();
+        self.enqueue(piece, &mut actions);
+        actions
     }
 
     /// Whether bytes that come are dropped instead of answered.
@@ -130,7 +149,7 @@ impl Relay {
         let mut actions = Actions::default();
         let Some(mut piece) = self.sending.take() else { return actions };
         piece.range.start += sent;
-        let unsent = !piece.range.is_empty() || !piece.rest.is_empty();
+        let unsent = !piece.range.is_empty() || !matches!(piece.rest, Rest::Nothing);
         if unsent && self.state != State::Failed {
             self.start_send(piece, &mut actions);
         } else if piece.owned {
@@ -169,9 +188,11 @@ impl Relay {
     /// Fills `memory` with what comes next of the answer that is being sent.
     pub(super) fn refill(&mut self, memory: &mut [u8]) {
         let piece = self.sending.as_mut().expect("a refill follows the start of a send");
-        let len = piece.range.len();
-        memory[..len].copy_from_slice(&piece.rest[..len]);
-        piece.rest.drain(..len);
+        let Rest::Refilled(output) = &mut piece.rest else { return };
+        output.fill(&mut memory[..piece.range.len()]);
+        if output.is_done() {
+            piece.rest = Rest::Nothing;
+        }
     }
 
     fn enqueue(&mut self, piece: Piece, actions: &mut Actions) {
@@ -187,9 +208,14 @@ impl Relay {
 
     fn start_send(&mut self, mut piece: Piece, actions: &mut Actions) {
         if piece.range.is_empty() {
-            let len = u32::try_from(piece.rest.len()).unwrap_or(u32::MAX).min(PIECE_BYTES);
-            piece.range = 0..len;
-            actions.refill = true;
+            piece.range = match &piece.rest {
+                Rest::Refilled(output) => {
+                    actions.refill = true;
+                    0..u32::try_from(output.left()).unwrap_or(u32::MAX).min(PIECE_BYTES)
+                }
+                Rest::Again(len) => 0..*len,
+                Rest::Nothing => 0..0,
+            };
         }
         actions.send = Some((piece.buffer, piece.range.clone()));
         self.sending = Some(piece);
@@ -220,7 +246,7 @@ impl Relay {
 
     fn receive_if_useful(&mut self, readiness: Readiness, actions: &mut Actions) {
         let answers_wait = self.queued.is_some()
-            || self.sending.as_ref().is_some_and(|piece| !piece.rest.is_empty());
+            || self.sending.as_ref().is_some_and(|piece| matches!(piece.rest, Rest::Refilled(_)));
         if !self.receiving && !answers_wait {
             self.receiving = true;
             actions.receive = Some(readiness);
@@ -228,8 +254,8 @@ impl Relay {
     }
 }
 
-/// A refill takes a page of the buffer; buffers are larger (see the worker's ring).
-const PIECE_BYTES: u32 = 4096;
+/// What a refill takes of a buffer; none is smaller (see the worker's ring).
+pub(super) const PIECE_BYTES: u32 = 16 * 1024;
 /// A client that writes on after the last answer is heard out so far; then it may lose the answer.
 const LINGER_BYTES: u32 = 1 << 20;
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn piece(buffer: u16, len: u32) -> Piece {
-    Piece { buffer: BufferId(buffer), range: 0..len, rest: Vec::new(), owned: true }
+    Piece { buffer: BufferId(buffer), range: 0..len, rest: Rest::Nothing, owned: true }
 }
 
 fn open() -> Relay {
@@ -49,7 +49,9 @@ fn nothing_is_received_while_an_answer_waits_for_another() {
 #[test]
 fn an_answer_larger_than_its_buffer_is_refilled_before_anything_is_received() {
     let mut relay = open();
-    let long = Piece { rest: b"rest".to_vec(), ..piece(1, 5) };
+    let mut output = Output::default();
+    output.push(b"rest");
+    let long = Piece { rest: Rest::Refilled(Box::new(output)), ..piece(1, 5) };
     let actions = relay.on_answer(Some(long), false, false);
     assert_eq!((actions.send, actions.receive), (send(1, 0..5), None));
     let actions = relay.on_sent(5);
@@ -61,6 +63,23 @@ fn an_answer_larger_than_its_buffer_is_refilled_before_anything_is_received() {
     let actions = relay.on_sent(4);
     assert_eq!(actions.release[0], Some(BufferId(1)));
     assert!(actions.receive.is_some());
+}
+
+#[test]
+fn a_pattern_goes_on_for_ever_while_input_comes() {
+    let mut relay = open();
+    let pattern = Piece { rest: Rest::Again(9), owned: false, ..piece(1, 9) };
+    let actions = relay.on_answer(Some(pattern), false, true);
+    assert_eq!(actions.send, send(1, 0..9));
+    assert!(actions.receive.is_some());
+    assert_eq!(relay.on_sent(4).send, send(1, 4..9));
+    let actions = relay.on_sent(5);
+    assert_eq!((actions.send, actions.refill), (send(1, 0..9), false));
+    // The peer's end is no end of ours; its going away is.
+    assert!(!relay.on_end_of_stream(None).close);
+    assert_eq!(relay.on_sent(9).send, send(1, 0..9));
+    let actions = relay.on_failed(Op::Send);
+    assert_eq!((actions.release, actions.close), ([None, None], true));
 }
 
 #[test]

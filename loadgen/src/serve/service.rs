@@ -1,15 +1,30 @@
 //! What a backend answers: bytes of one connection in, bytes of the answer out. No sockets here.
 
+use std::path::Path;
+use std::time::Instant;
+
+use super::Mode;
+use super::counters::{Counters, Counts};
 use super::hello::Hello;
 use super::http::Http;
-use super::{Backend, Mode};
+use super::replies::Replies;
+use super::stream::Stream;
 
 /// Who answers: the same for all connections of a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Personality {
     pub(super) name: String,
     pub(super) greeting: String,
     pub(super) mode: Mode,
+    pub(super) counters: Counters,
+    pub(super) started: Instant,
+}
+
+/// Where a backend without a name gets one from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Port(u16),
+    File(&'a Path),
 }
 
 /// One connection's side of the talk.
@@ -18,6 +33,8 @@ pub(super) enum Service {
     Hello(Hello),
     Echo,
     Http(Box<Http>),
+    Discard,
+    Stream(Stream),
 }
 
 /// How an answer is given.
@@ -29,22 +46,42 @@ pub(super) enum Answer {
     WrittenAndLast,
     /// The bytes that came, as they are.
     Same,
+    /// The pattern, from here on and without end.
+    Source,
 }
 
 impl Personality {
-    /// `backend` as it shall answer, now that its port is known.
-    pub(super) fn new(backend: &Backend, port: u16) -> Self {
-        let mode = backend.mode;
-        let (name, greeting) = match (&backend.name, mode) {
-            (Some(name), _) => (name.clone(), format!("Hello from {name}")),
-            (None, Mode::Http) => {
-                (format!("Server {port}"), format!("Hello from the Backend Server on port {port}!"))
-            }
-            (None, Mode::Hello | Mode::Echo) => {
-                (format!("Server {port}"), format!("Hello from Server {port}!"))
+    /// Who answers at `place`, on so many threads.
+    pub(super) fn new(name: Option<&str>, mode: Mode, place: Place<'_>, threads: usize) -> Self {
+        let (name, greeting) = match (name, place) {
+            (Some(name), _) => (name.to_owned(), format!("Hello from {name}")),
+            (None, Place::Port(port)) => (format!("Server {port}"), greeting_of_port(mode, port)),
+            (None, Place::File(path)) => {
+                let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+                (format!("Server {stem}"), format!("Hello from Server {stem}!"))
             }
         };
-        Self { name, greeting, mode }
+        Self { name, greeting, mode, counters: Counters::new(threads), started: Instant::now() }
+    }
+
+    /// One for tests of a service.
+    #[cfg(test)]
+    pub(super) fn named(name: &str, mode: Mode) -> Self {
+        Self::new(Some(name), mode, Place::Port(0), 1)
+    }
+
+    /// What it has seen so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.counters.sum()
+    }
+}
+
+fn greeting_of_port(mode: Mode, port: u16) -> String {
+    match mode {
+        Mode::Http => format!("Hello from the Backend Server on port {port}!"),
+        Mode::Hello | Mode::Echo | Mode::Discard | Mode::Source | Mode::Stream => {
+            format!("Hello from Server {port}!")
+        }
     }
 }
 
@@ -55,6 +92,8 @@ impl Service {
             Mode::Hello => Self::Hello(Hello::default()),
             Mode::Echo => Self::Echo,
             Mode::Http => Self::Http(Box::default()),
+            Mode::Discard | Mode::Source => Self::Discard,
+            Mode::Stream => Self::Stream(Stream::default()),
         }
     }
 
@@ -64,12 +103,14 @@ impl Service {
         who: &Personality,
         bytes: &[u8],
         more: bool,
-        out: &mut Vec<u8>,
+        replies: &mut Replies,
     ) -> Answer {
         match self {
-            Self::Hello(hello) => hello.on_bytes(who, bytes, more, out),
+            Self::Hello(hello) => hello.on_bytes(who, bytes, more, replies),
             Self::Echo => Answer::Same,
-            Self::Http(http) => http.on_bytes(who, bytes, out),
+            Self::Http(http) => http.on_bytes(who, bytes, replies),
+            Self::Discard => Answer::Written,
+            Self::Stream(stream) => stream.on_bytes(who, bytes, more, replies),
         }
     }
 
@@ -77,7 +118,8 @@ impl Service {
     pub(super) fn owes_greeting_at_end(&self) -> bool {
         match self {
             Self::Hello(hello) => hello.is_mid_message(),
-            Self::Echo | Self::Http(_) => false,
+            Self::Stream(stream) => stream.owes_greeting_at_end(),
+            Self::Echo | Self::Http(_) | Self::Discard => false,
         }
     }
 }
@@ -87,16 +129,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backend_without_a_name_is_called_after_its_port() {
-        for (name, mode, expected, greeting) in [
-            (Some("B1"), Mode::Hello, "B1", "Hello from B1"),
-            (Some("B1"), Mode::Http, "B1", "Hello from B1"),
-            (None, Mode::Hello, "Server 9001", "Hello from Server 9001!"),
-            (None, Mode::Http, "Server 9001", "Hello from the Backend Server on port 9001!"),
+    fn a_backend_without_a_name_is_called_after_its_place() {
+        let port = Place::Port(9001);
+        let file = Place::File(Path::new("/run/backend-1.sock"));
+        for (name, mode, place, expected, greeting) in [
+            (Some("B1"), Mode::Hello, port, "B1", "Hello from B1"),
+            (Some("B1"), Mode::Http, port, "B1", "Hello from B1"),
+            (Some("B1"), Mode::Http, file, "B1", "Hello from B1"),
+            (None, Mode::Hello, port, "Server 9001", "Hello from Server 9001!"),
+            (None, Mode::Http, port, "Server 9001", "Hello from the Backend Server on port 9001!"),
+            (None, Mode::Hello, file, "Server backend-1", "Hello from Server backend-1!"),
+            (None, Mode::Http, file, "Server backend-1", "Hello from Server backend-1!"),
         ] {
-            let address = "127.0.0.1:0".parse().expect("a literal address");
-            let backend = Backend { name: name.map(str::to_owned), address, mode };
-            let who = Personality::new(&backend, 9001);
+            let who = Personality::new(name, mode, place, 1);
             assert_eq!((who.name.as_str(), who.greeting.as_str()), (expected, greeting));
         }
     }

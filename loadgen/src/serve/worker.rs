@@ -11,9 +11,12 @@ use uring::{
     WakeSource,
 };
 
+use super::Mode;
 use super::accepts::Accepts;
 use super::connection_log::ConnectionLog;
-use super::relay::{Actions, Piece, Relay};
+use super::counters::OfThread;
+use super::relay::{Actions, PIECE_BYTES, Piece, Relay, Rest};
+use super::replies::Replies;
 use super::service::{Answer, Personality, Service};
 use crate::python_address;
 
@@ -38,7 +41,11 @@ pub(super) struct Worker {
     wake: WakeSource,
     log: ConnectionLog,
     /// Where answers are written before they go into a buffer.
-    answer: Vec<u8>,
+    replies: Replies,
+    /// Holds the pattern, where a backend sends it.
+    pattern: Option<BufferId>,
+    /// Which of the threads this is: its counters.
+    thread: usize,
     /// Read once a turn.
     now: Instant,
 }
@@ -60,15 +67,16 @@ struct Conn {
 }
 
 impl Worker {
-    /// A worker for `posts`; must be called on the thread that runs it.
+    /// The worker with this index, for `posts`; must be called on the thread that runs it.
     pub(super) fn new(
+        thread: usize,
         posts: Vec<Post>,
         wake: WakeSource,
         log_connections: bool,
     ) -> Result<Self, SetupError> {
-        let reserved = u16::try_from(posts.len()).unwrap_or(u16::MAX);
-        let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 15)).next_power_of_two();
-        let mut ring = Ring::new(&Config { buffers, reserved, ..Config::default() })?;
+        let bulk = posts.iter().any(|post| post.personality.mode.is_bulk());
+        let mut ring = Ring::new(&ring_config(posts.len(), bulk))?;
+        let pattern = bulk.then(|| take_pattern(&mut ring));
         let backends = posts.into_iter().map(|post| Backend::new(post, &mut ring)).collect();
         ring.poll_readable(&wake, Owner::slot(0));
         Ok(Self {
@@ -79,7 +87,9 @@ impl Worker {
             lingering: VecDeque::new(),
             wake,
             log: ConnectionLog::new(log_connections),
-            answer: Vec::new(),
+            replies: Replies::default(),
+            pattern,
+            thread,
             now: Instant::now(),
         })
     }
@@ -141,12 +151,16 @@ impl Worker {
         };
         backend.accepts.on_ended(failure, self.now);
         let Outcome::Accepted(socket) = outcome else { return };
-        let Personality { name, mode, .. } = &*backend.post.personality;
+        let Personality { name, mode, counters, .. } = &*backend.post.personality;
+        counters.of(self.thread).connections.add(1);
         self.log.print(self.now, || describe(name, &socket));
-        let service = Service::new(*mode);
+        let (service, sends) = (Service::new(*mode), *mode == Mode::Source);
         let conn = Conn { socket, backend: index, service, relay: Relay::default() };
         let owner = self.conns.insert(conn);
         self.act(owner, |conn| conn.relay.on_accepted());
+        if let Some(pattern) = self.pattern.filter(|_| sends) {
+            self.act(owner, |conn| conn.relay.on_unasked(pattern_piece(pattern)));
+        }
     }
 
     fn on_receive(&mut self, owner: Owner, outcome: Outcome) {
@@ -172,28 +186,36 @@ impl Worker {
             self.act(owner, |conn| conn.relay.on_dropped(len));
             return;
         }
-        self.answer.clear();
+        self.replies.output.clear();
         let who = &self.backends[conn.backend as usize].post.personality;
+        let counters = who.counters.of(self.thread);
+        counters.bytes_in.add(len.into());
         let bytes = self.ring.bytes(buffer, 0..len);
-        let answer = conn.service.on_bytes(who, bytes, more, &mut self.answer);
+        let answer = conn.service.on_bytes(who, bytes, more, &mut self.replies);
+        counters.requests.add(std::mem::take(&mut self.replies.requests));
         let piece = match answer {
-            Answer::Same => Some(Piece { buffer, range: 0..len, rest: Vec::new(), owned: true }),
+            Answer::Same => Some(Piece { buffer, range: 0..len, rest: Rest::Nothing, owned: true }),
             Answer::Written | Answer::WrittenAndLast => self.pack_answer(buffer),
+            Answer::Source => {
+                self.ring.release(buffer);
+                self.pattern.map(pattern_piece)
+            }
         };
         self.act(owner, |conn| conn.relay.on_answer(piece, answer == Answer::WrittenAndLast, more));
     }
 
     /// Puts the written answer into the buffer that its question came in.
     fn pack_answer(&mut self, buffer: BufferId) -> Option<Piece> {
-        if self.answer.is_empty() {
+        if self.replies.output.is_done() {
             self.ring.release(buffer);
             return None;
         }
-        let memory = self.ring.bytes_mut(buffer);
-        let fits = memory.len().min(self.answer.len());
-        memory[..fits].copy_from_slice(&self.answer[..fits]);
-        let len = u32::try_from(fits).expect("a buffer's size is a u32");
-        let rest = self.answer[fits..].to_vec();
+        let filled = self.replies.output.fill(self.ring.bytes_mut(buffer));
+        let rest = match self.replies.output.is_done() {
+            true => Rest::Nothing,
+            false => Rest::Refilled(Box::new(std::mem::take(&mut self.replies.output))),
+        };
+        let len = u32::try_from(filled).expect("a buffer's size is a u32");
         Some(Piece { buffer, range: 0..len, rest, owned: true })
     }
 
@@ -201,12 +223,17 @@ impl Worker {
         let conn = self.conns.find(owner).filter(|conn| conn.service.owes_greeting_at_end())?;
         let backend = &self.backends[conn.backend as usize];
         let len = u32::try_from(backend.post.personality.greeting.len()).ok()?;
-        Some(Piece { buffer: backend.greeting, range: 0..len, rest: Vec::new(), owned: false })
+        Some(Piece { buffer: backend.greeting, range: 0..len, rest: Rest::Nothing, owned: false })
     }
 
     fn on_send(&mut self, owner: Owner, outcome: Outcome) {
         match outcome {
-            Outcome::Done(sent) => self.act(owner, |conn| conn.relay.on_sent(sent)),
+            Outcome::Done(sent) => {
+                if let Some(counters) = self.counters(owner) {
+                    counters.bytes_out.add(sent.into());
+                }
+                self.act(owner, |conn| conn.relay.on_sent(sent));
+            }
             _ => self.act(owner, |conn| conn.relay.on_failed(Op::Send)),
         }
     }
@@ -257,9 +284,16 @@ impl Worker {
         }
     }
 
+    fn counters(&self, owner: Owner) -> Option<&OfThread> {
+        let conn = self.conns.get(owner)?;
+        Some(self.backends[conn.backend as usize].post.personality.counters.of(self.thread))
+    }
+
     fn close(&mut self, owner: Owner) {
-        if let Some(Conn { socket, .. }) = self.conns.remove(owner) {
+        if let Some(Conn { socket, backend, .. }) = self.conns.remove(owner) {
             self.ring.close(socket);
+            let who = &self.backends[backend as usize].post.personality;
+            who.counters.of(self.thread).closed.add(1);
             self.backends.iter_mut().for_each(|backend| backend.accepts.on_closed());
         }
     }
@@ -274,6 +308,30 @@ impl Backend {
     }
 }
 
+/// Bulk wants few and large buffers, everything else many.
+fn ring_config(backends: usize, bulk: bool) -> Config {
+    let reserved = u16::try_from(backends).unwrap_or(u16::MAX - 1) + u16::from(bulk);
+    let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 15)).next_power_of_two();
+    let config = Config { buffers, reserved, ..Config::default() };
+    if !bulk {
+        return config;
+    }
+    Config { published: BULK_PUBLISHED, buffer_bytes: PATTERN_BYTES, ..config }
+}
+
+/// A reserved buffer that holds the pattern: whole periods of it, so that it can follow itself.
+fn take_pattern(ring: &mut Ring) -> BufferId {
+    let buffer = ring.take_reserved().expect("one buffer is reserved for the pattern");
+    let memory = &mut ring.bytes_mut(buffer)[..PATTERN_BYTES as usize];
+    memory.iter_mut().zip((0..PATTERN_PERIOD).cycle()).for_each(|(byte, value)| *byte = value);
+    buffer
+}
+
+/// The pattern, without end.
+fn pattern_piece(buffer: BufferId) -> Piece {
+    Piece { buffer, range: 0..PATTERN_BYTES, rest: Rest::Again(PATTERN_BYTES), owned: false }
+}
+
 fn describe(name: &str, socket: &OwnedFd) -> String {
     match uring::peer_address(socket) {
         Some(peer) => format!("[{name}] Connection from {}", python_address(peer)),
@@ -284,6 +342,14 @@ fn describe(name: &str, socket: &OwnedFd) -> String {
 /// Connections hold buffers only while an answer is on its way, so this bounds answers in flight
 /// and not connections; 16 MiB of address space at the ring's default of 16 KiB each.
 const BUFFERS: u16 = 1024;
+/// The byte at each place of a connection is the place's remainder: a prime, so that nothing that is
+/// cut, lost or doubled at a power of two looks right.
+const PATTERN_PERIOD: u8 = 251;
+/// What one send offers: sockets take a good part of it at once, and it stays in the cache.
+const PATTERN_BYTES: u32 = 512 * PATTERN_PERIOD as u32;
+/// 4 MiB that receives go through in turn: that too stays in the cache.
+const BULK_PUBLISHED: u16 = 32;
+const _: () = assert!(PATTERN_BYTES >= PIECE_BYTES);
 /// Each completion queues at most two operations, so a turn's fit the ring's 1024 entries.
 const COMPLETIONS_PER_TURN: usize = 448;
 /// A client that was told the end has this long to end too.
