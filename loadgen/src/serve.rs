@@ -8,11 +8,16 @@ mod accepts;
 mod chunked;
 mod connection_log;
 mod counters;
+mod echo;
+mod held;
 mod hello;
 mod http;
+mod inject;
+mod listening;
 mod output;
 mod relay;
 mod replies;
+mod rules;
 mod service;
 mod status;
 mod stream;
@@ -21,24 +26,22 @@ mod worker;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use uring::{
-    Listen, ListenError, ListenOptions, SetupError, SocketFile, UnixListen, UnixListenError,
-    WakeSource, Waker,
-};
+use uring::{ListenError, SetupError, SocketFile, UnixListenError, WakeSource, Waker};
 
-use service::{Personality, Place};
+use listening::Listening;
+use service::Personality;
 use worker::{Post, Worker};
 
 use crate::pin::{PinError, pin};
 
 pub use counters::Counts;
+pub use inject::{Delay, Fault, GRAMMAR, Injection, InjectionError, Share, Windows};
 
 /// What a backend does with the bytes of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +107,10 @@ pub struct Settings {
     pub log_connections: bool,
     /// Backends in the file system, beside the others and after them.
     pub unix: Vec<UnixBackend>,
+    /// Faults that backends shall have.
+    pub inject: Vec<Injection>,
+    /// What random delays are made from.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -113,6 +120,8 @@ impl Default for Settings {
             cpus: Vec::new(),
             log_connections: false,
             unix: Vec::new(),
+            inject: Vec::new(),
+            seed: 1,
         }
     }
 }
@@ -123,6 +132,24 @@ pub enum ServeError {
     /// A name that would not fit a line or a header.
     #[error("a backend's name has 1 to {NAME_BYTES_MAX} bytes and no control characters: {0:?}")]
     Name(String),
+    /// A fault for somebody who is not there.
+    #[error("no backend is called {name:?}, which --inject names; there are {known}")]
+    UnknownBackend {
+        /// As it was named.
+        name: String,
+        /// Who there is.
+        known: String,
+    },
+    /// A fault that a backend cannot have.
+    #[error("`{fault}` cannot be injected at {name}: {why}")]
+    NoSuchFault {
+        /// The word that asks for it.
+        fault: &'static str,
+        /// The backend.
+        name: String,
+        /// What stands against it, and what to do instead.
+        why: &'static str,
+    },
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -169,15 +196,16 @@ pub fn start_with(backends: Vec<Backend>, settings: &Settings) -> Result<Serving
     let mut listening = Vec::with_capacity(backends.len() + settings.unix.len());
     let (mut addresses, mut files) = (Vec::new(), Vec::new());
     for backend in backends {
-        let (one, address) = Listening::open(&backend, threads)?;
+        let (one, address) = Listening::open(&backend, settings)?;
         listening.push(one);
         addresses.push(address);
     }
     for backend in &settings.unix {
-        let (one, file) = Listening::open_unix(backend, threads)?;
+        let (one, file) = Listening::open_unix(backend, settings)?;
         listening.push(one);
         files.push(file);
     }
+    listening::check_names(&settings.inject, &listening)?;
     let personalities: Vec<_> = listening.iter().map(|one| Arc::clone(&one.personality)).collect();
     let mut serving = Serving {
         names: personalities.iter().map(|one| one.name.clone()).collect(),
@@ -267,52 +295,12 @@ fn prepare(
     settings: &Settings,
 ) -> Result<Worker, ServeError> {
     pin(index, &settings.cpus)?;
+    if !settings.inject.is_empty() {
+        // Delays shall be as long as they are said to be, not 50 µs more (PR_SET_TIMERSLACK,
+        // prctl(2)); where a sandbox forbids it they are a bit late.
+        let _ = nix::sys::prctl::set_timerslack(1);
+    }
     Ok(Worker::new(index, posts, wake, settings.log_connections)?)
-}
-
-/// A backend whose sockets are open: one listener for each thread.
-struct Listening {
-    personality: Arc<Personality>,
-    listeners: Vec<OwnedFd>,
-}
-
-impl Listening {
-    fn open(backend: &Backend, threads: usize) -> Result<(Self, SocketAddr), ServeError> {
-        let name = usable_name(backend.name.as_deref())?;
-        let shared = threads > 1;
-        let mut how = Listen {
-            address: backend.address,
-            backlog: BACKLOG,
-            shared,
-            options: ListenOptions::default(),
-        };
-        let first = uring::listen(&how)?;
-        // The first listener learns the port that the kernel chose, the others join it.
-        how.address = uring::local_address(&first)
-            .map_err(|error| ListenError::Other(backend.address, error))?;
-        let mut listeners = vec![first];
-        for _ in 1..threads {
-            listeners.push(uring::listen(&how)?);
-        }
-        let place = Place::Port(how.address.port());
-        let personality = Arc::new(Personality::new(name, backend.mode, place, threads));
-        Ok((Self { personality, listeners }, how.address))
-    }
-
-    /// The threads accept from the same listener: `SO_REUSEPORT` spreads nothing there.
-    fn open_unix(backend: &UnixBackend, threads: usize) -> Result<(Self, SocketFile), ServeError> {
-        let name = usable_name(backend.name.as_deref())?;
-        let how = UnixListen { path: backend.path.clone(), backlog: BACKLOG, mode: None };
-        let (first, file) = uring::listen_unix(&how)?;
-        let mut listeners = Vec::with_capacity(threads);
-        for _ in 1..threads {
-            listeners.push(first.try_clone().map_err(ServeError::Thread)?);
-        }
-        listeners.push(first);
-        let place = Place::File(&backend.path);
-        let personality = Arc::new(Personality::new(name, backend.mode, place, threads));
-        Ok((Self { personality, listeners }, file))
-    }
 }
 
 /// Deals the listeners out: each thread gets one of every backend.
@@ -324,17 +312,6 @@ fn shares(listening: Vec<Listening>, threads: usize) -> Vec<Vec<Post>> {
         }
     }
     shares
-}
-
-fn usable_name(name: Option<&str>) -> Result<Option<&str>, ServeError> {
-    match name.filter(|name| !is_usable(name)) {
-        Some(name) => Err(ServeError::Name(name.to_owned())),
-        None => Ok(name),
-    }
-}
-
-fn is_usable(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 /// A greeting must fit a buffer, and a reader's patience.

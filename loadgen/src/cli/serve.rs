@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use loadgen::python_address;
-use loadgen::serve::{Backend, Mode, Settings, UnixBackend, start_with};
+use loadgen::serve::{Backend, GRAMMAR, Injection, Mode, Settings, UnixBackend, start_with};
 use uring::CpuList;
 
 use super::signals::EndSignals;
@@ -16,6 +16,7 @@ use super::{Failure, print_now};
 
 /// What `serve` takes.
 #[derive(Debug, Args)]
+#[command(after_long_help = format!("Faults (--inject SPEC):\n{GRAMMAR}"))]
 pub(super) struct Arguments {
     /// Ports of backends that are called after them (Server 9001)
     #[arg(value_name = "PORT")]
@@ -35,6 +36,12 @@ pub(super) struct Arguments {
     /// What the backends answer
     #[arg(long, value_enum, default_value_t = ModeName::Hello)]
     mode: ModeName,
+    /// A fault to have; repeat it for several. See the end of --help for the forms
+    #[arg(long, value_name = "SPEC")]
+    inject: Vec<Injection>,
+    /// What random delays are made from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Threads, each with a ring of its own
     #[arg(short, long, default_value = "1")]
     threads: NonZeroUsize,
@@ -73,6 +80,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         cpus: arguments.cpus.map(|CpuList(cpus)| cpus).unwrap_or_default(),
         log_connections: arguments.verbose || std::io::stderr().is_terminal(),
         unix,
+        inject: arguments.inject,
+        seed: arguments.seed,
     };
     let serving = start_with(backends, &settings).map_err(Failure::run)?;
     let addresses = serving.addresses().iter().map(|address| python_address(*address));

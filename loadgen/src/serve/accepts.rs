@@ -26,9 +26,18 @@ impl Accepts {
     pub(super) fn on_ended(&mut self, failure: Option<Errno>, now: Instant) {
         self.armed -= 1;
         // After ECONNABORTED and the like that client is gone, and the next one is not.
-        if let Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) = failure {
+        // EINVAL: nobody listens there any more, or not yet again.
+        if let Some(
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EINVAL,
+        ) = failure
+        {
             self.paused_until = Some(now + PAUSE);
         }
+    }
+
+    /// The listener listens again.
+    pub(super) fn on_listening(&mut self) {
+        self.paused_until = None;
     }
 
     /// A connection closed: there is a descriptor again.
@@ -64,7 +73,7 @@ mod tests {
     #[test]
     fn without_descriptors_nothing_is_armed_until_one_is_free_or_time_passed() {
         let now = Instant::now();
-        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM, Errno::EINVAL] {
             let mut accepts = Accepts::default();
             accepts.arm_missing(now);
             accepts.on_ended(Some(errno), now);

@@ -231,6 +231,28 @@ mod tests {
     }
 
     #[test]
+    fn faults_stand_for_answers() {
+        for (spec, expected, answer) in [
+            (
+                "error every 2",
+                "Hello from B1\nERROR injected\nHello\nERROR injected",
+                Answer::Written,
+            ),
+            ("drop every 2", "Hello from B1\nHello\n", Answer::Written),
+            ("close every 2", "Hello from B1\n", Answer::WrittenAndLast),
+            ("reset every 4", "Hello from B1\nHello from B1\nHello\n", Answer::WrittenAndLast),
+        ] {
+            let who = Personality::faulty("B1", Mode::Hello, &[spec]);
+            let (mut hello, mut replies) = (Hello::default(), Replies::default());
+            let mut got = hello.on_bytes(&who, b"a\nb\nreply=6 \n", false, &mut replies);
+            if got == Answer::Written {
+                got = hello.on_bytes(&who, b"bare", false, &mut replies);
+            }
+            assert_eq!((got, replies.text().as_str()), (answer, expected), "{spec}");
+        }
+    }
+
+    #[test]
     fn what_asks_for_no_size_gets_the_greeting() {
         for line in [
             "reply=0 \n",

@@ -25,6 +25,10 @@ pub(super) struct Relay {
     queued: Option<Piece>,
     /// A receive is in flight, or waits for a buffer.
     receiving: bool,
+    /// Answers are held elsewhere that have not been handed over.
+    pub(super) owed: bool,
+    /// Nothing is received until [`Relay::on_resumed`].
+    pub(super) paused: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +109,43 @@ impl Relay {
         let mut actions = Actions::default();
         self.enqueue(piece, &mut actions);
         actions
+    }
+
+    /// An answer that was held is due; `owed`: others are not, `last`: the connection ends after it.
+    pub(super) fn on_due(&mut self, answer: Option<Piece>, owed: bool, last: bool) -> Actions {
+        let mut actions = Actions::default();
+        self.owed = owed;
+        if let Some(piece) = answer {
+            self.enqueue(piece, &mut actions);
+        }
+        if last && self.state == State::Open {
+            self.state = State::Finishing { peer_ended: false };
+        }
+        self.proceed(actions, Readiness::Unknown)
+    }
+
+    /// Receives may go on.
+    pub(super) fn on_resumed(&mut self) -> Actions {
+        self.paused = false;
+        self.proceed(Actions::default(), Readiness::Unknown)
+    }
+
+    /// The connection shall end at once, whatever is on its way.
+    pub(super) fn on_abort(&mut self) -> Actions {
+        let mut actions = Actions::default();
+        self.state = State::Failed;
+        actions.cancel = self.receiving.then_some(Op::Recv);
+        self.proceed(actions, Readiness::Unknown)
+    }
+
+    /// Whether an answer is on its way, so that the next one would wait here.
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
+    /// Whether answers that come now would not be sent any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == State::Failed
     }
 
     /// Whether bytes that come are dropped instead of answered.
@@ -228,7 +269,8 @@ impl Relay {
         {
             self.start_send(piece, &mut actions);
         }
-        let delivered = self.sending.is_none();
+        let sent = self.sending.is_none();
+        let delivered = sent && !self.owed;
         match self.state {
             State::Open => self.receive_if_useful(readiness, &mut actions),
             State::Finishing { peer_ended: true } => actions.close = delivered,
@@ -239,7 +281,7 @@ impl Relay {
             }
             State::Finishing { peer_ended: false } => {}
             State::Lingering { .. } => self.receive_if_useful(readiness, &mut actions),
-            State::Failed => actions.close = delivered && !self.receiving,
+            State::Failed => actions.close = sent && !self.receiving,
         }
         actions
     }
@@ -247,7 +289,7 @@ impl Relay {
     fn receive_if_useful(&mut self, readiness: Readiness, actions: &mut Actions) {
         let answers_wait = self.queued.is_some()
             || self.sending.as_ref().is_some_and(|piece| matches!(piece.rest, Rest::Refilled(_)));
-        if !self.receiving && !answers_wait {
+        if !self.receiving && !answers_wait && !self.paused {
             self.receiving = true;
             actions.receive = Some(readiness);
         }

@@ -158,3 +158,55 @@ fn a_receive_without_a_buffer_holds_the_connection_open() {
     assert!(!actions.close, "the starved receive is still to come");
     assert!(relay.on_buffer_free().close);
 }
+
+#[test]
+fn the_end_waits_for_answers_that_are_held() {
+    let mut relay = open();
+    relay.owed = true;
+    assert!(relay.on_answer(None, false, false).receive.is_some());
+    assert!(!relay.on_end_of_stream(None).close);
+    assert_eq!(relay.on_due(Some(piece(1, 5)), true, false).send, send(1, 0..5));
+    assert!(!relay.on_sent(5).close);
+    assert!(!relay.on_due(Some(piece(2, 5)), false, false).close);
+    assert!(relay.on_sent(5).close);
+}
+
+#[test]
+fn an_end_that_was_held_is_one_of_ours() {
+    let mut relay = open();
+    relay.owed = true;
+    relay.on_answer(None, false, false);
+    let actions = relay.on_due(Some(piece(1, 5)), false, true);
+    assert!(!actions.finish_writing && relay.drops_input());
+    assert!(relay.on_sent(5).finish_writing);
+
+    let mut empty = open();
+    empty.on_answer(None, false, false);
+    assert!(empty.on_due(None, false, true).finish_writing);
+}
+
+#[test]
+fn nothing_is_received_during_a_pause() {
+    let mut relay = open();
+    relay.paused = true;
+    assert_eq!(relay.on_answer(None, false, true), Actions::default());
+    assert_eq!(relay.on_resumed().receive, Some(Readiness::Unknown));
+
+    let mut fresh = Relay { paused: true, ..Relay::default() };
+    assert_eq!(fresh.on_accepted(), Actions::default());
+    assert!(fresh.on_resumed().receive.is_some());
+}
+
+#[test]
+fn an_abort_ends_everything_that_is_on_its_way() {
+    let mut relay = open();
+    relay.owed = true;
+    let actions = relay.on_abort();
+    assert_eq!((actions.cancel, actions.close), (Some(Op::Recv), false));
+    assert!(relay.has_failed());
+    assert!(relay.on_failed(Op::Recv).close);
+
+    let mut paused = Relay { paused: true, ..Relay::default() };
+    paused.on_accepted();
+    assert!(paused.on_abort().close, "nothing is in flight");
+}

@@ -1,18 +1,24 @@
 //! Where a service puts its answers: it asks what shall become of each request, and says where the
-//! answer to it ends.
+//! answer to it ends. At a backend without faults the answers are one run of bytes; where there are
+//! faults, each has a time to leave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::held::{Held, Then};
 use super::output::Output;
 use super::service::Personality;
 
 /// Answers to the requests of one receive.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Replies {
-    /// What was written and goes out at once.
+    /// What was written, since the last answer that was held.
     pub(super) output: Output,
+    /// Answers that have a time to leave.
+    pub(super) held: Vec<Held>,
     /// Requests that were begun.
     pub(super) requests: u64,
+    /// When the requests came.
+    pub(super) now: Instant,
 }
 
 /// What becomes of one request.
@@ -26,7 +32,6 @@ pub(super) struct Fate {
 
 /// How a request is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "what chooses among them comes next")]
 pub(super) enum Act {
     /// As it should be.
     Answer,
@@ -40,30 +45,44 @@ pub(super) enum Act {
     Reset,
 }
 
+impl Default for Replies {
+    fn default() -> Self {
+        Self { output: Output::default(), held: Vec::new(), requests: 0, now: Instant::now() }
+    }
+}
+
 impl Replies {
     /// A request is there, and is counted: what shall become of it.
-    pub(super) fn begin(&mut self, _who: &Personality) -> Fate {
+    pub(super) fn begin(&mut self, who: &Personality) -> Fate {
         self.requests += 1;
-        Fate::FAIR
+        who.rules.as_ref().map_or(Fate::FAIR, |rules| rules.fate())
     }
 
-    /// The same for a request of who watches: it is not counted and meets no fault.
-    #[expect(clippy::unused_self, reason = "stalls will matter here")]
-    pub(super) fn begin_watched(&mut self, _who: &Personality) -> Fate {
-        Fate::FAIR
-    }
-
-    /// The answer to a request is written, if it gets one; whether the connection goes on.
-    pub(super) fn end(&mut self, _who: &Personality, _fate: Fate) -> bool {
-        true
+    /// The answer to a request is written, or a part of it; whether the connection goes on.
+    pub(super) fn end(&mut self, who: &Personality, fate: Fate) -> bool {
+        let Some(rules) = &who.rules else { return true };
+        let then = match fate.act {
+            Act::Answer | Act::Error | Act::Drop => Then::Stay,
+            Act::Close => Then::Finish,
+            Act::Reset => Then::Reset,
+        };
+        if !self.output.is_done() || then != Then::Stay {
+            let due = rules.release_at(self.now + fate.delay);
+            self.held.push(Held { due, output: std::mem::take(&mut self.output), then });
+        }
+        then == Then::Stay
     }
 
     /// Everything that was written and not sent yet, as text.
     #[cfg(test)]
-    pub(super) fn text(mut self) -> String {
-        let mut all = vec![0; usize::try_from(self.output.left()).expect("tests are small")];
-        self.output.fill(&mut all);
-        String::from_utf8(all).expect("answers are text")
+    pub(super) fn text(self) -> String {
+        let outputs = self.held.into_iter().map(|held| held.output).chain([self.output]);
+        let bytes = outputs.flat_map(|mut output| {
+            let mut all = vec![0; usize::try_from(output.left()).expect("tests are small")];
+            output.fill(&mut all);
+            all
+        });
+        String::from_utf8(bytes.collect()).expect("answers are text")
     }
 }
 

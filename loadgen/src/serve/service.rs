@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use super::Mode;
 use super::counters::{Counters, Counts};
-use super::hello::Hello;
+use super::echo::Echo;
+use super::hello::{self, Hello};
 use super::http::Http;
 use super::replies::Replies;
+use super::rules::Rules;
 use super::stream::Stream;
 
 /// Who answers: the same for all connections of a backend.
@@ -16,6 +18,8 @@ pub(super) struct Personality {
     pub(super) name: String,
     pub(super) greeting: String,
     pub(super) mode: Mode,
+    /// The faults that are injected, if there are any.
+    pub(super) rules: Option<Rules>,
     pub(super) counters: Counters,
     pub(super) started: Instant,
 }
@@ -31,7 +35,7 @@ pub(super) enum Place<'a> {
 #[derive(Debug)]
 pub(super) enum Service {
     Hello(Hello),
-    Echo,
+    Echo(Echo),
     Http(Box<Http>),
     Discard,
     Stream(Stream),
@@ -61,7 +65,8 @@ impl Personality {
                 (format!("Server {stem}"), format!("Hello from Server {stem}!"))
             }
         };
-        Self { name, greeting, mode, counters: Counters::new(threads), started: Instant::now() }
+        let counters = Counters::new(threads);
+        Self { name, greeting, mode, rules: None, counters, started: Instant::now() }
     }
 
     /// One for tests of a service.
@@ -70,9 +75,17 @@ impl Personality {
         Self::new(Some(name), mode, Place::Port(0), 1)
     }
 
+    /// The same with faults.
+    #[cfg(test)]
+    pub(super) fn faulty(name: &str, mode: Mode, specs: &[&str]) -> Self {
+        let fault = |spec: &&str| spec.parse::<super::Injection>().expect(spec).fault;
+        Self { rules: Rules::new(specs.iter().map(fault), 0), ..Self::named(name, mode) }
+    }
+
     /// What it has seen so far.
     pub(super) fn counts(&self) -> Counts {
-        self.counters.sum()
+        let injected = self.rules.as_ref().map(Rules::injected).unwrap_or_default();
+        Counts { injected, ..self.counters.sum() }
     }
 }
 
@@ -90,7 +103,7 @@ impl Service {
     pub(super) fn new(mode: Mode) -> Self {
         match mode {
             Mode::Hello => Self::Hello(Hello::default()),
-            Mode::Echo => Self::Echo,
+            Mode::Echo => Self::Echo(Echo::default()),
             Mode::Http => Self::Http(Box::default()),
             Mode::Discard | Mode::Source => Self::Discard,
             Mode::Stream => Self::Stream(Stream::default()),
@@ -107,10 +120,17 @@ impl Service {
     ) -> Answer {
         match self {
             Self::Hello(hello) => hello.on_bytes(who, bytes, more, replies),
-            Self::Echo => Answer::Same,
+            Self::Echo(echo) => echo.on_bytes(who, bytes, replies),
             Self::Http(http) => http.on_bytes(who, bytes, replies),
             Self::Discard => Answer::Written,
             Self::Stream(stream) => stream.on_bytes(who, bytes, more, replies),
+        }
+    }
+
+    /// The client has finished writing: what it is still owed, where answers have a time to leave.
+    pub(super) fn on_end(&mut self, who: &Personality, replies: &mut Replies) {
+        if self.owes_greeting_at_end() {
+            hello::answer(who, None, false, replies);
         }
     }
 
@@ -119,7 +139,7 @@ impl Service {
         match self {
             Self::Hello(hello) => hello.is_mid_message(),
             Self::Stream(stream) => stream.owes_greeting_at_end(),
-            Self::Echo | Self::Http(_) | Self::Discard => false,
+            Self::Echo(_) | Self::Http(_) | Self::Discard => false,
         }
     }
 }

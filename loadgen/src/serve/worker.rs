@@ -1,4 +1,8 @@
 //! One thread of `serve`: a ring, a listener for each backend, and the connections that came.
+//!
+//! At a backend with faults each connection is [`paced`] too; all others go by that.
+
+mod paced;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -19,6 +23,7 @@ use super::relay::{Actions, PIECE_BYTES, Piece, Relay, Rest};
 use super::replies::Replies;
 use super::service::{Answer, Personality, Service};
 use crate::python_address;
+use paced::{Paced, SendPool, Timers};
 
 /// A listener and who answers there.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ pub(super) struct Worker {
     starved: VecDeque<Owner>,
     /// Connections that we ended, and when we stop waiting for their peers; in order of time.
     lingering: VecDeque<(Instant, Owner)>,
+    /// When paced connections are looked at.
+    timers: Timers,
+    /// Buffers for answers that were held.
+    send_pool: SendPool,
     wake: WakeSource,
     log: ConnectionLog,
     /// Where answers are written before they go into a buffer.
@@ -54,6 +63,8 @@ pub(super) struct Worker {
 struct Backend {
     post: Post,
     accepts: Accepts,
+    /// Nobody listens at the moment.
+    refusing: bool,
     /// Holds the greeting, for answers that are owed when no received buffer is at hand.
     greeting: BufferId,
 }
@@ -64,6 +75,8 @@ struct Conn {
     backend: u32,
     service: Service,
     relay: Relay,
+    /// Where the backend has faults.
+    paced: Option<Box<Paced>>,
 }
 
 impl Worker {
@@ -75,9 +88,12 @@ impl Worker {
         log_connections: bool,
     ) -> Result<Self, SetupError> {
         let bulk = posts.iter().any(|post| post.personality.mode.is_bulk());
-        let mut ring = Ring::new(&ring_config(posts.len(), bulk))?;
+        let faulty = posts.iter().any(|post| post.personality.rules.is_some());
+        let mut ring = Ring::new(&ring_config(posts.len(), bulk, faulty))?;
         let pattern = bulk.then(|| take_pattern(&mut ring));
-        let backends = posts.into_iter().map(|post| Backend::new(post, &mut ring)).collect();
+        let backends: Vec<_> =
+            posts.into_iter().map(|post| Backend::new(post, &mut ring)).collect();
+        let send_pool = SendPool::take(&mut ring);
         ring.poll_readable(&wake, Owner::slot(0));
         Ok(Self {
             ring,
@@ -85,6 +101,8 @@ impl Worker {
             conns: Slots::default(),
             starved: VecDeque::new(),
             lingering: VecDeque::new(),
+            timers: Timers::default(),
+            send_pool,
             wake,
             log: ConnectionLog::new(log_connections),
             replies: Replies::default(),
@@ -98,8 +116,11 @@ impl Worker {
     pub(super) fn run(mut self, stop: &AtomicBool) {
         let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
         while !stop.load(Ordering::Acquire) {
+            self.refuse_or_listen();
             self.arm_accepts();
-            let timeout = self.next_deadline().map(|at| at.saturating_duration_since(self.now));
+            // The time that this turn took is over too.
+            let left = |at: Instant| at.saturating_duration_since(Instant::now());
+            let timeout = self.next_deadline().map(left);
             if let Err(error) = self.ring.submit_and_wait(1, timeout) {
                 eprintln!("loadgen: the kernel refuses the ring ({error}); this thread ends");
                 return;
@@ -116,6 +137,9 @@ impl Worker {
 
     fn arm_accepts(&mut self) {
         for (index, backend) in (0..).zip(&mut self.backends) {
+            if backend.refusing {
+                continue;
+            }
             for _ in 0..backend.accepts.arm_missing(self.now) {
                 self.ring.accept(&backend.post.listener, Owner::slot(index));
             }
@@ -125,7 +149,8 @@ impl Worker {
     fn next_deadline(&self) -> Option<Instant> {
         let resume = self.backends.iter().filter_map(|backend| backend.accepts.resume_at());
         let linger = self.lingering.front().map(|&(at, _)| at);
-        resume.chain(linger).chain(self.log.flush_at()).min()
+        let others = [linger, self.log.flush_at(), self.timers.next(), self.next_refusal()];
+        resume.chain(others.into_iter().flatten()).min()
     }
 
     fn on_completion(&mut self, completion: Completion) {
@@ -151,14 +176,20 @@ impl Worker {
         };
         backend.accepts.on_ended(failure, self.now);
         let Outcome::Accepted(socket) = outcome else { return };
-        let Personality { name, mode, counters, .. } = &*backend.post.personality;
+        let Personality { name, mode, counters, rules, .. } = &*backend.post.personality;
         counters.of(self.thread).connections.add(1);
         self.log.print(self.now, || describe(name, &socket));
-        let (service, sends) = (Service::new(*mode), *mode == Mode::Source);
-        let conn = Conn { socket, backend: index, service, relay: Relay::default() };
-        let owner = self.conns.insert(conn);
+        let service = Service::new(*mode);
+        let paced = rules.as_ref().map(|rules| Box::new(Paced::new(rules, self.now)));
+        let sends = self.pattern.filter(|_| *mode == Mode::Source);
+        let mut relay = Relay::default();
+        relay.paused = paced.is_some();
+        let is_paced = paced.is_some();
+        let owner = self.conns.insert(Conn { socket, backend: index, service, relay, paced });
         self.act(owner, |conn| conn.relay.on_accepted());
-        if let Some(pattern) = self.pattern.filter(|_| sends) {
+        if is_paced {
+            self.pace(owner);
+        } else if let Some(pattern) = sends {
             self.act(owner, |conn| conn.relay.on_unasked(pattern_piece(pattern)));
         }
     }
@@ -166,6 +197,7 @@ impl Worker {
     fn on_receive(&mut self, owner: Owner, outcome: Outcome) {
         match outcome {
             Outcome::Received { buffer, len, more } => self.on_bytes(owner, buffer, len, more),
+            Outcome::EndOfStream if self.is_paced(owner) => self.on_paced_end(owner),
             Outcome::EndOfStream => {
                 let greeting = self.greeting_owed(owner);
                 self.act(owner, |conn| conn.relay.on_end_of_stream(greeting));
@@ -181,18 +213,22 @@ impl Worker {
             self.ring.release(buffer);
             return;
         };
-        if conn.relay.drops_input() {
+        if conn.relay.drops_input() || conn.paced.as_ref().is_some_and(|paced| paced.ends()) {
             self.ring.release(buffer);
             self.act(owner, |conn| conn.relay.on_dropped(len));
             return;
         }
         self.replies.output.clear();
+        self.replies.now = self.now;
         let who = &self.backends[conn.backend as usize].post.personality;
         let counters = who.counters.of(self.thread);
         counters.bytes_in.add(len.into());
         let bytes = self.ring.bytes(buffer, 0..len);
         let answer = conn.service.on_bytes(who, bytes, more, &mut self.replies);
         counters.requests.add(std::mem::take(&mut self.replies.requests));
+        if conn.paced.is_some() {
+            return self.on_paced_answer(owner, buffer, Came { len, more }, answer);
+        }
         let piece = match answer {
             Answer::Same => Some(Piece { buffer, range: 0..len, rest: Rest::Nothing, owned: true }),
             Answer::Written | Answer::WrittenAndLast => self.pack_answer(buffer),
@@ -236,6 +272,9 @@ impl Worker {
             }
             _ => self.act(owner, |conn| conn.relay.on_failed(Op::Send)),
         }
+        if self.is_paced(owner) {
+            self.pace(owner);
+        }
     }
 
     /// Gives each waiting receive one of the buffers that came back.
@@ -254,6 +293,7 @@ impl Worker {
             self.lingering.pop_front();
             self.act(owner, |conn| conn.relay.on_linger_over());
         }
+        self.on_timers();
     }
 
     /// Hands an event to the connection, if it still is the one, and does what it says.
@@ -261,12 +301,23 @@ impl Worker {
         let Some(conn) = self.conns.find(owner) else { return };
         let actions = event(conn);
         let ring = &mut self.ring;
-        actions.release.into_iter().flatten().for_each(|buffer| ring.release(buffer));
+        for buffer in actions.release.into_iter().flatten() {
+            if !self.send_pool.give_back(buffer) {
+                ring.release(buffer);
+            }
+        }
         if let Some((buffer, range)) = actions.send {
             if actions.refill {
                 conn.relay.refill(ring.bytes_mut(buffer));
             }
-            ring.send(&conn.socket, buffer, range, owner);
+            let rules = self.backends[conn.backend as usize].post.personality.rules.as_ref();
+            let send = match (&mut conn.paced, rules) {
+                (Some(paced), Some(rules)) => paced.stall(rules, self.now, (buffer, range)),
+                _ => Some((buffer, range)),
+            };
+            if let Some((buffer, range)) = send {
+                ring.send(&conn.socket, buffer, range, owner);
+            }
         }
         if let Some(readiness) = actions.receive {
             ring.recv(&conn.socket, readiness, owner);
@@ -290,8 +341,12 @@ impl Worker {
     }
 
     fn close(&mut self, owner: Owner) {
-        if let Some(Conn { socket, backend, .. }) = self.conns.remove(owner) {
-            self.ring.close(socket);
+        if let Some(Conn { socket, backend, paced, .. }) = self.conns.remove(owner) {
+            if paced.is_some_and(|paced| paced.resets) {
+                uring::close_with_reset(socket);
+            } else {
+                self.ring.close(socket);
+            }
             let who = &self.backends[backend as usize].post.personality;
             who.counters.of(self.thread).closed.add(1);
             self.backends.iter_mut().for_each(|backend| backend.accepts.on_closed());
@@ -304,13 +359,22 @@ impl Backend {
         let greeting = ring.take_reserved().expect("one buffer is reserved for each backend");
         let text = post.personality.greeting.as_bytes();
         ring.bytes_mut(greeting)[..text.len()].copy_from_slice(text);
-        Self { post, accepts: Accepts::default(), greeting }
+        Self { post, accepts: Accepts::default(), refusing: false, greeting }
     }
 }
 
-/// Bulk wants few and large buffers, everything else many.
-fn ring_config(backends: usize, bulk: bool) -> Config {
-    let reserved = u16::try_from(backends).unwrap_or(u16::MAX - 1) + u16::from(bulk);
+/// What a receive brought.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    len: u32,
+    more: bool,
+}
+
+/// Bulk wants few and large buffers, everything else many; answers that are held want some too.
+fn ring_config(backends: usize, bulk: bool, faulty: bool) -> Config {
+    let pool = if faulty { paced::POOL_BUFFERS } else { 0 };
+    let besides = u16::from(bulk) + pool;
+    let reserved = u16::try_from(backends).unwrap_or(u16::MAX).saturating_add(besides);
     let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 15)).next_power_of_two();
     let config = Config { buffers, reserved, ..Config::default() };
     if !bulk {
