@@ -29,6 +29,7 @@
 
 pub mod client;
 mod connection;
+pub mod doctor;
 mod histogram;
 mod io;
 pub mod load;
