@@ -65,10 +65,7 @@ impl Common {
         let result = run(&mut on_progress, stop);
         view.close();
         let mut report = result?;
-        let bytes = report.totals.bytes_in + report.totals.bytes_out;
-        let connections = report.generator.connections_established.into();
-        let (sut, network) = observer.finish(report.totals.ok, bytes, connections);
-        (report.sut, report.network) = (sut, network);
+        observer.finish(&mut report);
         Ok(report)
     }
 
