@@ -32,6 +32,7 @@ mod connection;
 pub mod doctor;
 mod histogram;
 mod io;
+pub mod judge;
 pub mod load;
 mod pin;
 mod python;
