@@ -10,6 +10,8 @@ mod metric;
 mod order;
 mod power;
 mod rank;
+mod search;
+mod trial;
 
 pub use compare::{Comparison, Sample, compare, pairs_needed};
 pub use holm::holm;
@@ -17,3 +19,5 @@ pub use metric::Metric;
 pub use order::orders;
 pub use power::detectable;
 pub use rank::{RankTest, Shift, mann_whitney, shift};
+pub use search::{Bound, Finding, Limit, Search, Vote};
+pub use trial::{ACHIEVED_SHARE, Trial, generator_at_its_limit};
