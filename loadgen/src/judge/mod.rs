@@ -11,6 +11,7 @@ mod order;
 mod power;
 mod rank;
 mod search;
+mod sweep;
 mod trial;
 
 pub use compare::{Comparison, Sample, compare, pairs_needed};
@@ -20,4 +21,5 @@ pub use order::orders;
 pub use power::detectable;
 pub use rank::{RankTest, Shift, mann_whitney, shift};
 pub use search::{Bound, Finding, Limit, Search, Vote};
+pub use sweep::{Cell, Figure, Over, Sweep};
 pub use trial::{ACHIEVED_SHARE, Trial, generator_at_its_limit};
