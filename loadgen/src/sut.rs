@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::report::{Report, Sut};
+use crate::report::{Phase, Report, Sut};
 use cgroup::Cgroup;
 use network::Counters;
 use process::Usage;
@@ -74,6 +74,7 @@ pub struct Observer {
     before: Option<Usage>,
     begin: Option<Reading>,
     end: Option<Reading>,
+    phase: Phase,
 }
 
 /// Where readings come from.
@@ -102,7 +103,18 @@ impl Observer {
             |what: &Source, source| SutError::Unreadable { what: what.to_string(), source };
         let read = |source: &Source| source.read(None).map_err(|error| unreadable(source, error));
         let before = source.as_ref().map(read).transpose()?;
-        Ok(Self { source, before, begin: None, end: None })
+        Ok(Self { source, before, begin: None, end: None, phase: Phase::Connecting })
+    }
+
+    /// Tells in which phase the run is; readings are taken when the measured time begins and ends.
+    pub fn on_phase(&mut self, phase: Phase) {
+        if self.phase < Phase::Measuring && phase >= Phase::Measuring {
+            self.begin();
+        }
+        if self.phase < Phase::Draining && phase >= Phase::Draining {
+            self.end();
+        }
+        self.phase = phase;
     }
 
     /// The measured time begins.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use loadgen::report::{Phase, Progress, Report};
+use loadgen::report::{Progress, Report};
 use loadgen::sut::{self, Observer};
 
 use super::output::Outputs;
@@ -51,15 +51,8 @@ impl Common {
     ) -> Result<Report, Failure> {
         let mut observer = Observer::new(self.sut()).map_err(Failure::run)?;
         let mut view = View::new(!self.no_live, title);
-        let mut phase = Phase::Connecting;
         let mut on_progress = |progress: &Progress<'_>| {
-            if phase < Phase::Measuring && progress.phase >= Phase::Measuring {
-                observer.begin();
-            }
-            if phase < Phase::Draining && progress.phase >= Phase::Draining {
-                observer.end();
-            }
-            phase = progress.phase;
+            observer.on_phase(progress.phase);
             view.show(progress);
         };
         let result = run(&mut on_progress, stop);

@@ -2,7 +2,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::*;
-use crate::report::{Config, Env, Generator, Latency, SCHEMA, Totals, Verdict};
 
 /// A shell that does what it is told and says when it is done.
 struct Shell {
@@ -39,29 +38,23 @@ impl Shell {
 }
 
 fn report(ok: u64, connections: u32) -> Report {
-    Report {
-        schema: SCHEMA.to_owned(),
-        config: Config::default(),
-        env: Env::default(),
-        verdict: Verdict { valid: true, ..Verdict::default() },
-        totals: Totals { ok, bytes_in: 500, bytes_out: 500, ..Totals::default() },
-        latency: Latency::default(),
-        errors: Default::default(),
-        backends: Vec::new(),
-        intervals: Vec::new(),
-        generator: Generator { connections_established: connections, ..Generator::default() },
-        sut: None,
-        network: None,
-        stream: None,
-        hold: None,
-    }
+    let mut report = crate::report::sample();
+    report.verdict.valid = true;
+    (report.sut, report.network) = (None, None);
+    report.totals.ok = ok;
+    (report.totals.bytes_in, report.totals.bytes_out) = (500, 500);
+    report.generator.connections_established = connections;
+    report
 }
 
 fn observe(pid: u32, mut report: Report, meanwhile: impl FnOnce()) -> Report {
     let mut observer = Observer::new(Some(Target::Pid(pid))).expect("it runs");
-    observer.begin();
+    for phase in [Phase::Connecting, Phase::WarmUp, Phase::Measuring, Phase::Measuring] {
+        observer.on_phase(phase);
+    }
     meanwhile();
-    observer.end();
+    observer.on_phase(Phase::Draining);
+    observer.on_phase(Phase::Done);
     observer.finish(&mut report);
     report
 }
