@@ -9,6 +9,7 @@ mod conduct;
 mod diff;
 mod doctor;
 mod hold;
+mod judged;
 mod load;
 mod merge;
 mod output;

@@ -1,16 +1,228 @@
 //! `loadgen search`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use loadgen::judge::{Bound, Finding, Limit, Search, Trial, Vote};
+use loadgen::report::slo::Slo;
+use loadgen::report::{Report, figures, judge};
+use serde_json::{Value, json};
 
 use super::Failure;
+use super::judged::{MISSED, Outcome, Runs, Setting, Ticker, Verdicts};
+use super::values::{count, positive_duration};
 
 /// What `search` takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
+    verdicts: Verdicts,
+}
+
+/// What is looked for, and where.
+#[derive(Clone, Debug, Args)]
+struct Options {
+    /// The rate of the first trial, requests a second
+    #[arg(long, value_name = "RATE", default_value = "1k", value_parser = rate)]
+    from: f64,
+    /// No trial goes above this
+    #[arg(long, value_name = "RATE", default_value = "100M", value_parser = rate)]
+    to: f64,
+    /// How long each trial is measured
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = positive_duration)]
+    trial: Duration,
+    /// How close the bounds have to be
+    #[arg(long, value_name = "PER CENT", default_value = "5%", value_parser = precision)]
+    precision: f64,
+}
 
 /// Find the highest rate that keeps an objective.
 pub(super) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
     Err(Failure::Run("not there yet".to_owned()))
 }
+
+/// One trial, for the result.
+struct Made {
+    rate_per_s: f64,
+    trial: Trial,
+    report: Report,
+}
+
+fn search(options: &Options, slo: &Slo, runs: &mut Runs<'_>) -> Result<Outcome, Failure> {
+    let mut search = Search::new(options.from, options.to, options.precision);
+    let ticker = Ticker::new(None);
+    let mut made: Vec<Made> = Vec::new();
+    while let Some(rate_per_s) = search.next_rate() {
+        let setting = Setting {
+            rate_per_s: Some(rate_per_s),
+            duration: Some(options.trial),
+            ..Setting::default()
+        };
+        let Some(mut report) = runs.measure(&setting)? else { break };
+        report.verdict = judge(&report, Some(slo));
+        refuse_unknown(&report, rate_per_s)?;
+        let trial = Trial::of(&report);
+        search.on_trial(rate_per_s, trial.vote);
+        ticker.show(&line(rate_per_s, &trial, &report));
+        made.push(Made { rate_per_s, trial, report });
+    }
+    let finding = search.finding();
+    Ok(Outcome {
+        text: text(&finding, slo, &made),
+        json: json(&finding, slo, &made),
+        suspect: finding.limit == Limit::Generator,
+        stopped: runs.is_stopped(),
+        code: if finding.limit == Limit::NothingPassed { MISSED } else { 0 },
+    })
+}
+
+/// An objective that a trial cannot be held against would look like a target that fails.
+fn refuse_unknown(report: &Report, rate_per_s: f64) -> Result<(), Failure> {
+    let unknown = |missed: &&String| report.totals.ok > 0 && missed.contains(": not known, ");
+    report.verdict.slo_missed.iter().find(unknown).map_or(Ok(()), |missed| {
+        Err(Failure::Run(format!(
+            "a trial at {}/s cannot be judged: {missed}; use a longer --trial, or a higher --from",
+            figures::number(rate_per_s)
+        )))
+    })
+}
+
+fn line(rate_per_s: f64, trial: &Trial, report: &Report) -> String {
+    let (rate, p99) = (figures::number(rate_per_s), p99(report));
+    match trial.vote {
+        Vote::Pass => format!("{rate}/s passes: p99 {p99}"),
+        Vote::Fail => format!("{rate}/s fails: {}", trial.why.join("; ")),
+        Vote::Unjudged => format!("{rate}/s not judged, the generator: {}", trial.why.join("; ")),
+    }
+}
+
+fn p99(report: &Report) -> String {
+    figures::time_or_dash(report.latency.response.quantile_ns(0.99))
+}
+
+fn text(finding: &Finding, slo: &Slo, made: &[Made]) -> String {
+    let passing = finding.highest_passing.map(|bound| {
+        let goodput = |one: &Made| figures::number(one.report.totals.goodput_per_s);
+        let how = |one: &Made| format!("p99 {}, goodput {}/s", p99(&one.report), goodput(one));
+        row("passes", bound, bound.passed, last(made, bound, true).map(how))
+    });
+    let failing = finding.lowest_failing.map(|bound| {
+        let name = if bound.failed > 0 { "fails" } else { "not known" };
+        let why = |one: &Made| match one.trial.vote {
+            Vote::Unjudged => format!("the generator: {}", one.trial.why.join("; ")),
+            Vote::Pass | Vote::Fail => one.trial.why.join("; "),
+        };
+        row(name, bound, bound.failed + bound.unjudged, last(made, bound, false).map(why))
+    });
+    let rows: String = [passing, failing].into_iter().flatten().collect();
+    format!("{}\n{rows}", headline(finding, slo))
+}
+
+/// The last trial at a bound that went this way.
+fn last(made: &[Made], bound: Bound, passed: bool) -> Option<&Made> {
+    let is_it = |one: &&Made| {
+        let same = one.rate_per_s.total_cmp(&bound.rate_per_s).is_eq();
+        same && (one.trial.vote == Vote::Pass) == passed
+    };
+    made.iter().rev().find(is_it)
+}
+
+fn row(name: &str, bound: Bound, votes: u32, how: Option<String>) -> String {
+    let rate = figures::number(bound.rate_per_s);
+    let all = bound.passed + bound.failed + bound.unjudged;
+    format!("  {name:<9} {rate:>12}/s  {votes} of {all} trials  {}\n", how.unwrap_or_default())
+}
+
+fn headline(finding: &Finding, slo: &Slo) -> String {
+    let rate = |bound: Option<Bound>| {
+        bound.map_or_else(|| "-".to_owned(), |bound| figures::number(bound.rate_per_s))
+    };
+    let (passing, failing) = (rate(finding.highest_passing), rate(finding.lowest_failing));
+    match (finding.limit, finding.highest_passing) {
+        (Limit::Target, _) => {
+            format!("{passing}/s is the highest rate that keeps {slo}; {failing}/s does not")
+        }
+        (Limit::Generator, Some(_)) => format!(
+            "the generator is the limit: the target keeps {slo} at {passing}/s at least, and what \
+             it can do beyond is not known; give the generator more threads (-t) or processors of \
+             its own (--cpus)"
+        ),
+        (Limit::Generator, None) => format!(
+            "the generator is the limit at {failing}/s already: nothing is known about the target; \
+             see `loadgen doctor`, and give it threads (-t) and processors of its own (--cpus)"
+        ),
+        (Limit::Ceiling, _) => {
+            format!("the target keeps {slo} at {passing}/s, the highest rate allowed (--to)")
+        }
+        (Limit::NothingPassed, _) => format!("no rate keeps {slo}: {failing}/s does not"),
+        (Limit::Unfinished, _) => format!(
+            "the search was not finished: {slo} holds at {passing}/s and not at {failing}/s"
+        ),
+    }
+}
+
+fn json(finding: &Finding, slo: &Slo, made: &[Made]) -> Value {
+    let bound = |bound: Option<Bound>| {
+        bound.map(|bound| {
+            json!({
+                "rate_per_s": bound.rate_per_s,
+                "passed": bound.passed,
+                "failed": bound.failed,
+                "unjudged": bound.unjudged,
+            })
+        })
+    };
+    let trials = made.iter().map(|one| {
+        json!({
+            "rate_per_s": one.rate_per_s,
+            "result": match one.trial.vote {
+                Vote::Pass => "pass",
+                Vote::Fail => "fail",
+                Vote::Unjudged => "generator_limit",
+            },
+            "why": one.trial.why,
+            "achieved_per_s": one.report.totals.achieved_per_s,
+            "goodput_per_s": one.report.totals.goodput_per_s,
+            "p50_ns": one.report.latency.response.quantile_ns(0.5),
+            "p99_ns": one.report.latency.response.quantile_ns(0.99),
+            "errors": one.report.errors,
+            "cpu_us_per_request": one.report.sut.as_ref().and_then(|sut| sut.cpu_us_per_request),
+        })
+    });
+    json!({
+        "schema": "evenkeel.loadgen.search/1",
+        "command": std::env::args().collect::<Vec<_>>(),
+        "slo": slo.to_string(),
+        "limit": match finding.limit {
+            Limit::Target => "target",
+            Limit::Generator => "generator",
+            Limit::Ceiling => "ceiling",
+            Limit::NothingPassed => "nothing_passed",
+            Limit::Unfinished => "unfinished",
+        },
+        "highest_passing": bound(finding.highest_passing),
+        "lowest_failing": bound(finding.lowest_failing),
+        "trials": trials.collect::<Vec<_>>(),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 requests a second are none")]
+fn rate(text: &str) -> Result<f64, String> {
+    count(text).map(|rate| rate.get() as f64)
+}
+
+/// `5%` or `5`.
+fn precision(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>().ok();
+    let percent = percent.filter(|percent| (0.1..=100.0).contains(percent));
+    percent
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| "write 0.1% to 100%, such as 5%".to_owned())
+}
+
+#[cfg(test)]
+#[path = "search_tests.rs"]
+mod tests;

@@ -84,7 +84,7 @@ impl Cell {
             |metric: Metric| (metric, reports.iter().map(|report| metric.of(report)).collect());
         let runs: BTreeMap<Metric, Vec<Option<f64>>> = Metric::ALL.into_iter().map(of).collect();
         let figure = |(&metric, runs): (&Metric, &Vec<Option<f64>>)| {
-            Some((metric, Figure::of(runs.iter().copied().flatten().collect())?))
+            Some((metric, Figure::of(&runs.iter().copied().flatten().collect::<Vec<_>>())?))
         };
         let figures = runs.iter().filter_map(figure).collect();
         Self {
@@ -100,10 +100,20 @@ impl Cell {
 }
 
 impl Figure {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        Some(Self { median: median_of_sorted(&values), min, max })
+    /// Of the runs of one value or target; `None` without runs.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (min, max) = (*sorted.first()?, *sorted.last()?);
+        Some(Self { median: median_of_sorted(&sorted), min, max })
+    }
+
+    /// The median, and the spread behind it.
+    #[must_use]
+    pub fn show(&self, metric: Metric) -> String {
+        let [median, min, max] = [self.median, self.min, self.max].map(|value| metric.show(value));
+        format!("{median} ({min}..{max})")
     }
 }
 
