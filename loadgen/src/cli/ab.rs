@@ -84,12 +84,7 @@ fn ab(options: &Options, runs: &mut Runs<'_>) -> Result<Outcome, Failure> {
     }
     let samples: Vec<Sample> =
         (0..options.targets.len()).map(|target| options.sample(target, &made)).collect();
-    let comparisons =
-        if samples.iter().all(|sample| sample.values.values().all(|values| !values.is_empty())) {
-            compare(&samples, options.alpha)
-        } else {
-            Vec::new()
-        };
+    let comparisons = compare(&samples, options.alpha);
     Ok(Outcome {
         text: text(options, &samples, &comparisons, &made),
         json: options.json(&comparisons, &made),
