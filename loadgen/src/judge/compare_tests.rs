@@ -69,6 +69,8 @@ fn every_pair_of_targets_is_compared_and_all_are_corrected_for() {
         found.iter().all(|one| (one.p_corrected - 3.0 * 2.0 / 252.0).abs() < 1e-12),
         "{found:?}"
     );
+    assert!(found.iter().all(|one| one.differs), "0.024 is below 0.05");
+    assert!(compare(&targets, 0.02).iter().all(|one| !one.differs), "0.008 alone would be below");
     // A metric that one of them does not carry is not compared.
     let odd = [sample("A", Metric::P99, &BASE), sample("B", Metric::Goodput, &BASE)];
     assert_eq!(compare(&odd, 0.05), []);

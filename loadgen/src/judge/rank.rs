@@ -261,7 +261,7 @@ mod tests {
             let ranks = doubled_ranks(&a, &b);
             let approximated = approximate_p(&ranks, a.len(), counted.u);
             assert!(
-                counted.exact && (counted.p - approximated).abs() < 0.005,
+                counted.exact && (counted.p - approximated).abs() < 0.001,
                 "{counted:?} {approximated}"
             );
         }

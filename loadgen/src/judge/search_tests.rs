@@ -148,6 +148,17 @@ fn the_generators_limit_is_not_the_targets() {
         _ => Vote::Unjudged,
     });
     assert_eq!(finding.limit, Limit::Target);
+    // One failure with a generator that was well is enough.
+    let mut trial = 0;
+    let (finding, _) = search(Search::new(1000.0, 1e9, 0.05), |rate| {
+        trial += 1;
+        match up_to(1900.0)(rate) {
+            Vote::Fail if trial % 2 == 0 => Vote::Unjudged,
+            vote => vote,
+        }
+    });
+    let high = finding.lowest_failing.expect("it was found");
+    assert_eq!((finding.limit, high.failed, high.unjudged), (Limit::Target, 1, 1));
     let (finding, _) = search(Search::new(1000.0, 1e9, 0.05), |_| Vote::Unjudged);
     assert_eq!((finding.limit, rates(&finding).0), (Limit::Generator, None));
 }
