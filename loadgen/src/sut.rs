@@ -127,8 +127,8 @@ impl Observer {
         self.end = Some(self.look());
     }
 
-    /// Writes what was used in between into `report`. A target that ended meanwhile makes the run
-    /// suspect: what it was measured with is not what was asked for.
+    /// Writes what was used in between into `report`; of a target that ended meanwhile only that,
+    /// since what is left of it is no figure.
     pub fn finish(mut self, report: &mut Report) {
         // A run that was stopped early may have missed a phase.
         let end = self.end.take().unwrap_or_else(|| self.look());
@@ -143,13 +143,8 @@ impl Observer {
             Some(Loss::Some(lost)) => format!("{source}, {lost} of its processes ended meanwhile"),
             Some(Loss::All) => {
                 (sut.cpu_us_per_request, sut.cpu_s_per_gb) = (None, None);
-                sut.bytes_per_connection = None;
-                report.verdict.valid = false;
-                report.verdict.reasons.push(format!(
-                    "the system under test ({source}) ended while it was measured: \
-                     look into its log, and measure again"
-                ));
-                format!("{source}, which ended")
+                (sut.bytes_per_connection, sut.ended) = (None, true);
+                source.to_string()
             }
         };
         report.sut = Some(sut);
@@ -199,6 +194,7 @@ impl Cost<'_> {
         let (voluntary, involuntary) = self.end.switches_since(self.begin).unzip();
         Sut {
             what: String::new(),
+            ended: false,
             cpu_s: cpu_ns / 1e9,
             cpu_us_per_request: per(cpu_ns / 1e3, report.totals.ok).filter(|_| !bulk),
             // Nanoseconds a byte are seconds a gigabyte.

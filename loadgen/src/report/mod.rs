@@ -278,6 +278,8 @@ pub struct Generator {
 pub struct Sut {
     /// `pid 4711` or `cgroup /sys/fs/cgroup/...`.
     pub what: String,
+    /// It was gone before the measured time was over.
+    pub ended: bool,
     /// Processor time, children included.
     pub cpu_s: f64,
     /// A request that was answered rightly; for bulk absent.

@@ -193,6 +193,7 @@ fn sut(ok: u64) -> Sut {
     let requests = f64::from(u32::try_from(ok).expect("a few thousand"));
     Sut {
         what: "pid 4711".to_owned(),
+        ended: false,
         cpu_s: 0.52,
         cpu_us_per_request: Some(0.52e6 / requests),
         cpu_s_per_gb: None,

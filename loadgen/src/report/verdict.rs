@@ -21,7 +21,7 @@ pub fn judge(report: &Report, slo: Option<&Slo>) -> Verdict {
 type Rule = fn(&Report) -> Option<String>;
 
 /// What makes a run suspect.
-const RULES: [Rule; 12] = [
+const RULES: [Rule; 13] = [
     sums_broken,
     nothing_measured,
     generator_busy,
@@ -34,6 +34,7 @@ const RULES: [Rule; 12] = [
     too_few_samples,
     processor_stolen,
     wrong_bytes,
+    target_ended,
 ];
 
 /// What a reader should know.
@@ -192,6 +193,15 @@ fn wrong_bytes(report: &Report) -> Option<String> {
             figures::count(wrong)
         )
     })
+}
+
+fn target_ended(report: &Report) -> Option<String> {
+    let sut = report.sut.as_ref().filter(|sut| sut.ended)?;
+    Some(format!(
+        "the system under test ({}) ended while it was measured: look into its log, and measure \
+         again",
+        sut.what
+    ))
 }
 
 fn stopped(report: &Report) -> Option<String> {
