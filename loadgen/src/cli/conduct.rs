@@ -18,15 +18,22 @@ use super::{Failure, STOPPED};
 pub(super) struct Common {
     #[command(flatten)]
     pub(super) outputs: Outputs,
+    #[command(flatten)]
+    sut: SutArguments,
+    /// Lines instead of the live view, in a terminal too
+    #[arg(long)]
+    no_live: bool,
+}
+
+/// The system under test.
+#[derive(Clone, Debug, Args)]
+pub(super) struct SutArguments {
     /// Measure what this process and its children use: CPU time a request, memory, context switches
     #[arg(long, value_name = "PID", conflicts_with = "sut_cgroup")]
     sut_pid: Option<u32>,
     /// The same for all processes of a cgroup, given by its directory
     #[arg(long, value_name = "DIR")]
     sut_cgroup: Option<std::path::PathBuf>,
-    /// Lines instead of the live view, in a terminal too
-    #[arg(long)]
-    no_live: bool,
 }
 
 impl Common {
@@ -49,7 +56,7 @@ impl Common {
         stop: &AtomicBool,
         run: impl FnOnce(&mut dyn FnMut(&Progress<'_>), &AtomicBool) -> Result<Report, Failure>,
     ) -> Result<Report, Failure> {
-        let mut observer = Observer::new(self.sut()).map_err(Failure::run)?;
+        let mut observer = Observer::new(self.sut.target()).map_err(Failure::run)?;
         let mut view = View::new(!self.no_live, title);
         let mut on_progress = |progress: &Progress<'_>| {
             observer.on_phase(progress.phase);
@@ -61,8 +68,11 @@ impl Common {
         observer.finish(&mut report);
         Ok(report)
     }
+}
 
-    fn sut(&self) -> Option<sut::Target> {
+impl SutArguments {
+    /// As the library has it.
+    pub(super) fn target(&self) -> Option<sut::Target> {
         let cgroup = self.sut_cgroup.clone().map(sut::Target::Cgroup);
         self.sut_pid.map(sut::Target::Pid).or(cgroup)
     }

@@ -25,7 +25,9 @@ use super::values::{count, duration, positive_duration, small_count};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) load: LoadArguments,
+    target: TargetArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     #[command(flatten)]
     stay: StayArguments,
     #[command(flatten)]
@@ -47,7 +49,9 @@ pub(super) struct StayArguments {
 #[derive(Debug, Args)]
 pub(super) struct HttpArguments {
     #[command(flatten)]
-    pub(super) load: LoadArguments,
+    target: TargetArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     #[command(flatten)]
     stay: StayArguments,
     #[command(flatten)]
@@ -71,14 +75,16 @@ pub(super) struct RequestArguments {
 #[derive(Debug, Args)]
 pub(super) struct ConnArguments {
     #[command(flatten)]
-    pub(super) load: LoadArguments,
+    target: TargetArguments,
+    #[command(flatten)]
+    load: LoadArguments,
     #[command(flatten)]
     common: Common,
 }
 
-/// The options that say what load is put on what.
+/// The options that say where the load goes.
 #[derive(Clone, Debug, Args)]
-pub(super) struct LoadArguments {
+pub(super) struct TargetArguments {
     /// Where to: host:port, [::1]:port, name:port or unix:/path; for http also http://host:port/path
     #[arg(required_unless_present = "port", conflicts_with_all = ["host", "port"])]
     target: Option<Where>,
@@ -88,6 +94,11 @@ pub(super) struct LoadArguments {
     /// The port, if there is no TARGET
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+}
+
+/// The options that say what load it is.
+#[derive(Clone, Debug, Args)]
+pub(super) struct LoadArguments {
     /// Connections
     #[arg(short, long, default_value = "50", value_parser = small_count)]
     connections: NonZeroU32,
@@ -104,7 +115,7 @@ pub(super) struct LoadArguments {
     #[arg(short = 'R', long, value_name = "RATE")]
     rate: Option<Rate>,
     /// How the requests of an open loop are spread: constant or poisson
-    #[arg(long, default_value_t = Arrivals::Constant, requires = "rate")]
+    #[arg(long, default_value_t = Arrivals::Constant)]
     arrivals: Arrivals,
     /// What random choices begin with
     #[arg(long, default_value_t = 1)]
@@ -136,8 +147,8 @@ pub(super) struct LoadArguments {
 }
 
 /// A target as it is typed.
-#[derive(Clone, Debug)]
-enum Where {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Where {
     Tcp(Target),
     Url { target: Target, path: String },
     Unix(PathBuf),
@@ -157,55 +168,69 @@ enum CloseName {
 
 /// Runs [`Workload::Ping`].
 pub(super) fn ping(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let plan = arguments.stay.plan(arguments.load.plan(Workload::Ping)?);
-    measure(&plan, &arguments.load, &arguments.common)
+    let target = arguments.target.target();
+    let plan = arguments.stay.plan(arguments.load.plan(&target, Workload::Ping)?);
+    measure(&plan, &target, &arguments.common)
 }
 
 /// Runs [`Workload::Http`].
 pub(super) fn http(arguments: &HttpArguments) -> Result<ExitCode, Failure> {
-    let plan = arguments.stay.plan(arguments.load.plan(Workload::Http)?);
-    let request = HttpRequest {
-        method: arguments.request.method,
-        headers: arguments.request.headers.clone(),
-        ..arguments.load.target().request()
-    };
-    let plan = Plan { http: Some(request), ..plan };
-    measure(&plan, &arguments.load, &arguments.common)
+    let target = arguments.target.target();
+    let plan = arguments.stay.plan(arguments.load.plan(&target, Workload::Http)?);
+    let plan = Plan { http: Some(arguments.request.request(&target)), ..plan };
+    measure(&plan, &target, &arguments.common)
 }
 
 /// Runs [`Workload::Conn`].
 pub(super) fn conn(arguments: &ConnArguments) -> Result<ExitCode, Failure> {
-    let plan = arguments.load.plan(Workload::Conn)?;
-    measure(&plan, &arguments.load, &arguments.common)
+    let target = arguments.target.target();
+    measure(&arguments.load.plan(&target, Workload::Conn)?, &target, &arguments.common)
 }
 
-fn measure(plan: &Plan, load: &LoadArguments, common: &Common) -> Result<ExitCode, Failure> {
+fn measure(plan: &Plan, target: &Where, common: &Common) -> Result<ExitCode, Failure> {
+    if plan.rate.is_none() && plan.arrivals != Arrivals::Constant {
+        return Err(Failure::Usage("--arrivals is for an open loop: give its rate with -R".into()));
+    }
     plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    let target = load.target().to_string();
     let title = format!("{} {target}", plan.workload.name());
     common.conduct(&title, |progress, stop| {
         let mut report = load::run(plan, progress, stop).map_err(Failure::run)?;
-        report.config.target = target;
+        report.config.target = target.to_string();
         report.config.command = std::env::args().collect();
         Ok(report)
     })
 }
 
 impl StayArguments {
-    fn plan(&self, plan: Plan) -> Plan {
+    pub(super) fn plan(&self, plan: Plan) -> Plan {
         Plan { pipeline: self.pipeline, lifetime: self.requests_per_connection, ..plan }
     }
 }
 
-impl LoadArguments {
-    fn target(&self) -> Where {
+impl RequestArguments {
+    /// The request to `target`.
+    pub(super) fn request(&self, target: &Where) -> HttpRequest {
+        HttpRequest { method: self.method, headers: self.headers.clone(), ..target.request() }
+    }
+}
+
+impl TargetArguments {
+    /// Where that is.
+    pub(super) fn target(&self) -> Where {
         let typed = || Target { host: self.host.clone(), port: self.port.unwrap_or_default() };
         self.target.clone().unwrap_or_else(|| Where::Tcp(typed()))
     }
+}
 
-    /// The plan that these options make; a name is looked up.
-    pub(super) fn plan(&self, workload: Workload) -> Result<Plan, Failure> {
-        let address = match self.target() {
+impl LoadArguments {
+    /// Whether a rate was typed.
+    pub(super) fn has_rate(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    /// The plan that these options make of a target; a name is looked up.
+    pub(super) fn plan(&self, target: &Where, workload: Workload) -> Result<Plan, Failure> {
+        let address = match target {
             Where::Url { .. } if workload != Workload::Http => {
                 let command = workload.name();
                 return Err(Failure::Usage(format!(
@@ -215,7 +240,7 @@ impl LoadArguments {
             Where::Tcp(target) | Where::Url { target, .. } => {
                 target.resolve(self.timeout).map_err(Failure::run)?.into()
             }
-            Where::Unix(path) => Address::Unix(path),
+            Where::Unix(path) => Address::Unix(path.clone()),
         };
         let plan = Plan {
             connections: self.connections,
