@@ -10,17 +10,19 @@ use clap::Args;
 use loadgen::judge::{Comparison, Metric, Sample, compare, orders, pairs_needed};
 use loadgen::report::{Report, figures};
 use loadgen::sut;
-use loadgen::target::Target;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::judged::{Outcome, Runs, Setting, Ticker, Verdicts, table};
+use super::judged::{Outcome, RunArguments, Runs, Setting, Ticker, Verdicts, table};
+use super::load::Where;
 
 /// What `ab` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    run: RunArguments,
     #[command(flatten)]
     verdicts: Verdicts,
 }
@@ -30,7 +32,7 @@ pub(super) struct Arguments {
 struct Options {
     /// What to compare, at least two; `direct=` past the balancer is a good control
     #[arg(value_name = "NAME=HOST:PORT", required = true, num_args = 2..)]
-    targets: Vec<Named<Target>>,
+    targets: Vec<Named<Where>>,
     /// Run this with sh before each run of a target, and wait until it accepts connections
     #[arg(long, value_name = "NAME=COMMAND")]
     restart: Vec<Named<String>>,
@@ -56,8 +58,15 @@ struct Named<T> {
 }
 
 /// Compare targets, interleaved, with a statistical verdict.
-pub(super) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::Run("not there yet".to_owned()))
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { options, run, verdicts } = arguments;
+    verdicts.conduct(|stop| {
+        let mut measure = |setting: &Setting| {
+            let target = &options.targets[setting.target];
+            run.measure(&target.value, options.sut_of(&target.name), setting, stop)
+        };
+        ab(options, &mut Runs { measure: &mut measure, stop })
+    })
 }
 
 /// One run, for the result.
@@ -147,6 +156,10 @@ impl Options {
         }
     }
 
+    fn sut_of(&self, name: &str) -> Option<sut::Target> {
+        self.sut.iter().find(|one| one.name == name).map(|one| one.value.clone())
+    }
+
     /// The metrics that every run of a target carries.
     fn sample(&self, target: usize, made: &[Made]) -> Sample {
         let of = |metric: Metric| {
@@ -169,7 +182,7 @@ impl Options {
                 "values": values,
             })
         };
-        let target = |(index, named): (usize, &Named<Target>)| {
+        let target = |(index, named): (usize, &Named<Where>)| {
             let runs = made.iter().filter(|one| one.target == index);
             json!({
                 "name": named.name,

@@ -139,6 +139,6 @@ fn names_are_those_of_targets_and_differ() {
     check(&Options { restart, ..options(&TWO) }, "no target is called c, only direct, balancer");
     check(&Options { sut: vec![named("d=1")], ..options(&TWO) }, "no target is called d");
     for text in ["127.0.0.1:1", "=127.0.0.1:1", "a=nowhere"] {
-        assert!(text.parse::<Named<Target>>().is_err(), "{text}");
+        assert!(text.parse::<Named<Where>>().is_err(), "{text}");
     }
 }

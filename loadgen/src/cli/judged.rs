@@ -2,16 +2,98 @@
 //! a result in two forms.
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Args;
-use loadgen::report::Report;
+use clap::{Args, ValueEnum};
+use loadgen::load::{self, Plan, Rate, Workload};
+use loadgen::report::env::Start;
+use loadgen::report::{Progress, Report, judge};
+use loadgen::sut::{self, Observer};
 use serde_json::Value;
 
+use super::conduct::stop_on_signal;
+use super::load::{LoadArguments, RequestArguments, StayArguments, Where};
 use super::{Failure, STOPPED, print_now};
+
+/// The load of each run: what `ping`, `http` and `conn` take, without where it goes.
+#[derive(Clone, Debug, Args)]
+pub(super) struct RunArguments {
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = WorkloadName::Ping)]
+    workload: WorkloadName,
+    #[command(flatten)]
+    load: LoadArguments,
+    #[command(flatten)]
+    stay: StayArguments,
+    #[command(flatten)]
+    request: RequestArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WorkloadName {
+    /// Requests on connections that stay
+    Ping,
+    /// HTTP/1.1 requests
+    Http,
+    /// A connection for each request
+    Conn,
+}
+
+impl RunArguments {
+    /// Whether it is an open loop at a rate that was typed.
+    pub(super) fn has_rate(&self) -> bool {
+        self.load.has_rate()
+    }
+
+    /// One run, watched and judged; setting `stop` ends it early.
+    pub(super) fn measure(
+        &self,
+        target: &Where,
+        sut: Option<sut::Target>,
+        setting: &Setting,
+        stop: &AtomicBool,
+    ) -> Result<Report, Failure> {
+        let plan = setting.apply(self.plan(target)?);
+        plan.check().map_err(|error| Failure::Usage(error.to_string()))?;
+        let start = Start::now();
+        let mut observer = Observer::new(sut).map_err(Failure::run)?;
+        let mut on_progress = |progress: &Progress<'_>| observer.on_phase(progress.phase);
+        let mut report = load::run(&plan, &mut on_progress, stop).map_err(Failure::run)?;
+        observer.finish(&mut report);
+        start.describe(&mut report.env);
+        report.config.target = target.to_string();
+        report.verdict = judge(&report, None);
+        Ok(report)
+    }
+
+    fn plan(&self, target: &Where) -> Result<Plan, Failure> {
+        let plan = |workload| self.load.plan(target, workload);
+        Ok(match self.workload {
+            WorkloadName::Ping => self.stay.plan(plan(Workload::Ping)?),
+            WorkloadName::Http => {
+                let http = Some(self.request.request(target));
+                Plan { http, ..self.stay.plan(plan(Workload::Http)?) }
+            }
+            WorkloadName::Conn => plan(Workload::Conn)?,
+        })
+    }
+}
+
+impl Setting {
+    fn apply(&self, mut plan: Plan) -> Plan {
+        if let Some(rate) = self.rate_per_s {
+            plan.rate = Some(Rate { from_per_s: rate, to_per_s: rate });
+        }
+        plan.connections = self.connections.unwrap_or(plan.connections);
+        plan.sizes.request = self.request_bytes.unwrap_or(plan.sizes.request);
+        plan.duration = self.duration.unwrap_or(plan.duration);
+        plan
+    }
+}
 
 /// Where a verdict over several runs goes, and when it is no success.
 #[derive(Clone, Debug, Default, Args)]
@@ -32,7 +114,7 @@ pub(super) struct Setting {
     /// An open loop at so many requests a second.
     pub(super) rate_per_s: Option<f64>,
     /// Connections.
-    pub(super) connections: Option<u32>,
+    pub(super) connections: Option<NonZeroU32>,
     /// Bytes of a request.
     pub(super) request_bytes: Option<u32>,
     /// How long is measured.
@@ -110,15 +192,25 @@ pub(super) struct Outcome {
 }
 
 impl Verdicts {
+    /// Does all runs and writes what came of them.
+    pub(super) fn conduct(
+        &self,
+        runs: impl FnOnce(&AtomicBool) -> Result<Outcome, Failure>,
+    ) -> Result<ExitCode, Failure> {
+        self.check()?;
+        let stop = stop_on_signal()?;
+        self.write(&runs(&stop)?)
+    }
+
     /// Before the runs: whether the file can be written.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         let Some(path) = self.file() else { return Ok(()) };
         let open = std::fs::OpenOptions::new().append(true).create(true).open(path);
         open.map(drop).map_err(|error| cannot_write(path, &error))
     }
 
     /// After them.
-    pub(super) fn write(&self, result: &Outcome) -> Result<ExitCode, Failure> {
+    fn write(&self, result: &Outcome) -> Result<ExitCode, Failure> {
         let json = format!("{:#}\n", result.json);
         match (&self.json, self.file()) {
             (Some(_), None) => print_now(&json),

@@ -10,14 +10,26 @@ use loadgen::report::{Report, figures, judge};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::judged::{MISSED, Outcome, Runs, Setting, Ticker, Verdicts};
+use super::conduct::SutArguments;
+use super::judged::{MISSED, Outcome, RunArguments, Runs, Setting, Ticker, Verdicts};
+use super::load::TargetArguments;
 use super::values::{count, positive_duration};
 
 /// What `search` takes.
 #[derive(Debug, Args)]
+#[command(mut_arg("rate", |rate| rate.hide(true)), mut_arg("duration", |duration| duration.hide(true)))]
 pub(super) struct Arguments {
     #[command(flatten)]
+    target: TargetArguments,
+    /// What has to be kept, for example p99<2ms,err<0.1%
+    #[arg(long, value_name = "OBJECTIVE")]
+    slo: Slo,
+    #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    sut: SutArguments,
     #[command(flatten)]
     verdicts: Verdicts,
 }
@@ -40,8 +52,16 @@ struct Options {
 }
 
 /// Find the highest rate that keeps an objective.
-pub(super) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::Run("not there yet".to_owned()))
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { target, slo, options, run, sut, verdicts } = arguments;
+    if run.has_rate() {
+        return Err(Failure::Usage("the rate is what is searched: give --from, not -R".to_owned()));
+    }
+    let (target, sut) = (target.target(), sut.target());
+    verdicts.conduct(|stop| {
+        let mut measure = |setting: &Setting| run.measure(&target, sut.clone(), setting, stop);
+        search(options, slo, &mut Runs { measure: &mut measure, stop })
+    })
 }
 
 /// One trial, for the result.

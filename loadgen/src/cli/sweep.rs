@@ -1,5 +1,6 @@
 //! `loadgen sweep`.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,13 +8,21 @@ use loadgen::judge::{Cell, Metric, Over, Sweep};
 use loadgen::report::{Report, figures};
 
 use super::Failure;
-use super::judged::{Outcome, Runs, Setting, Ticker, Verdicts, table};
+use super::conduct::SutArguments;
+use super::judged::{Outcome, RunArguments, Runs, Setting, Ticker, Verdicts, table};
+use super::load::TargetArguments;
 
 /// What `sweep` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    run: RunArguments,
+    #[command(flatten)]
+    sut: SutArguments,
     #[command(flatten)]
     verdicts: Verdicts,
 }
@@ -30,8 +39,16 @@ struct Options {
 }
 
 /// One result for each value of rate, connections or size.
-pub(super) fn run(_arguments: &Arguments) -> Result<ExitCode, Failure> {
-    Err(Failure::Run("not there yet".to_owned()))
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { target, options, run, sut, verdicts } = arguments;
+    if run.has_rate() && options.over.over == Over::Rate {
+        return Err(Failure::Usage("the rate is what is varied: leave -R out".to_owned()));
+    }
+    let (target, sut) = (target.target(), sut.target());
+    verdicts.conduct(|stop| {
+        let mut measure = |setting: &Setting| run.measure(&target, sut.clone(), setting, stop);
+        sweep(options, &mut Runs { measure: &mut measure, stop })
+    })
 }
 
 fn sweep(options: &Options, runs: &mut Runs<'_>) -> Result<Outcome, Failure> {
@@ -71,7 +88,10 @@ fn setting(over: Over, value: u64) -> Result<Setting, Failure> {
     };
     Ok(match over {
         Over::Rate => Setting { rate_per_s: Some(value as f64), ..Setting::default() },
-        Over::Conns => Setting { connections: Some(small(value)?), ..Setting::default() },
+        Over::Conns => {
+            let connections = NonZeroU32::new(small(value)?);
+            Setting { connections, ..Setting::default() }
+        }
         Over::Size => Setting { request_bytes: Some(small(value)?), ..Setting::default() },
     })
 }
@@ -129,7 +149,7 @@ mod tests {
     fn each_value_is_measured_in_each_round_and_back_again() {
         let mut asked = Vec::new();
         let outcome = run_sweep("conns=1,8", 3, |setting| {
-            asked.push(setting.connections.expect("it is varied"));
+            asked.push(setting.connections.expect("it is varied").get());
             let mut report = sample();
             report.verdict.valid = asked.len() != 2;
             report.verdict.reasons = vec!["late".to_owned()];
@@ -153,7 +173,7 @@ mod tests {
     fn each_range_sets_what_it_names() {
         let of = |over, value| setting(over, value).expect("it fits");
         assert_eq!(of(Over::Rate, 5).rate_per_s, Some(5.0));
-        assert_eq!(of(Over::Conns, 5).connections, Some(5));
+        assert_eq!(of(Over::Conns, 5).connections, NonZeroU32::new(5));
         assert_eq!(of(Over::Size, 5).request_bytes, Some(5));
         assert!(setting(Over::Conns, 1 << 32).is_err());
     }

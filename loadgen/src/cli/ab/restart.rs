@@ -2,16 +2,17 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use loadgen::target::Target;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 use crate::cli::Failure;
+use crate::cli::load::Where;
 
 /// Runs `command` and waits until `target` accepts connections.
-pub(super) fn restart(name: &str, command: &str, target: &Target) -> Result<(), Failure> {
+pub(super) fn restart(name: &str, command: &str, target: &Where) -> Result<(), Failure> {
     let status = shell(command).map_err(|error| {
         Failure::Run(format!("cannot run the restart command of {name}: {error}"))
     })?;
@@ -34,11 +35,11 @@ fn shell(command: &str) -> io::Result<ExitStatus> {
     child?.wait()
 }
 
-fn wait_until_accepting(name: &str, target: &Target) -> Result<(), Failure> {
+fn wait_until_accepting(name: &str, target: &Where) -> Result<(), Failure> {
     let until = Instant::now() + WAIT;
     loop {
-        match TcpStream::connect((target.host.as_str(), target.port)) {
-            Ok(_) => return Ok(()),
+        match try_connect(target) {
+            Ok(()) => return Ok(()),
             Err(error) if Instant::now() > until => {
                 return Err(Failure::Run(format!(
                     "{name} does not accept connections at {target} {} s after its restart: \
@@ -48,6 +49,15 @@ fn wait_until_accepting(name: &str, target: &Target) -> Result<(), Failure> {
             }
             Err(_) => std::thread::sleep(PAUSE),
         }
+    }
+}
+
+fn try_connect(target: &Where) -> io::Result<()> {
+    match target {
+        Where::Tcp(target) | Where::Url { target, .. } => {
+            TcpStream::connect((target.host.as_str(), target.port)).map(drop)
+        }
+        Where::Unix(path) => UnixStream::connect(path).map(drop),
     }
 }
 
@@ -61,8 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn target(listener: &TcpListener) -> Target {
-        listener.local_addr().expect("it is bound").into()
+    fn target(listener: &TcpListener) -> Where {
+        Where::Tcp(listener.local_addr().expect("it is bound").into())
     }
 
     #[test]
