@@ -137,12 +137,12 @@ fn rate_line(state: &State, palette: Palette) -> Line<'static> {
         Span::raw("rate       "),
         Span::styled(now, palette.style(GREEN).add_modifier(Modifier::BOLD)),
     ];
-    if state.measured_s > 0.0 {
-        spans.push(Span::raw(format!("  average {}", text(state.average()))));
-    }
     spans.push(Span::styled(format!("  errors {}", plot::count(errors)), palette.style(colour)));
     if let Some(last) = state.last.as_ref().filter(|last| last.errors > 0) {
         spans.push(Span::styled(format!(" (+{})", plot::count(last.errors)), palette.style(RED)));
+    }
+    if state.measured_s > 0.0 {
+        spans.push(Span::raw(format!("  average {}", text(state.average()))));
     }
     Line::from(spans)
 }

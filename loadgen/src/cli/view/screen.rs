@@ -2,20 +2,24 @@
 //!
 //! The view takes the alternate screen. An inline one would have to ask the terminal where the
 //! cursor is; the question goes to standard output and the answer comes from the keyboard, which
-//! spoils a report that is written there. The report stands on the normal screen afterwards.
+//! spoils a report that is written there, or waits for an answer that cannot come. The report stands on
+//! the normal screen afterwards. (`ratatui::Terminal` asks that question, too, when it clears: so the
+//! cells are kept and compared here.)
+//!
 //! Keys stay as they are (no raw mode): Ctrl-C is the signal that ends a run.
 
 use std::io::{self, BufWriter, Stderr};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::{Hide, Show};
-use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
 };
+use ratatui::crossterm::{execute, queue};
+use ratatui::layout::{Position, Rect};
 
 use super::draw::draw;
 use super::heat::Palette;
@@ -24,8 +28,10 @@ use super::state::State;
 /// The terminal while the view has it.
 #[derive(Debug)]
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<BufWriter<Stderr>>>,
+    backend: CrosstermBackend<BufWriter<Stderr>>,
     palette: Palette,
+    /// What it shows.
+    shown: Buffer,
     frames: u32,
 }
 
@@ -37,13 +43,15 @@ impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(restore_before_panics);
-        let terminal = Terminal::new(CrosstermBackend::new(BufWriter::new(io::stderr())))?;
+        let backend = CrosstermBackend::new(BufWriter::new(io::stderr()));
+        backend.size()?;
         execute!(io::stderr(), EnterAlternateScreen, Hide)?;
         TAKEN.store(true, Ordering::SeqCst);
-        Ok(Self { terminal, palette: Palette::of_environment(), frames: 0 })
+        let palette = Palette::of_environment();
+        Ok(Self { backend, palette, shown: Buffer::default(), frames: 0 })
     }
 
-    /// Draws all of it. A terminal that has gone away is no reason to stop measuring.
+    /// Draws what has changed. A terminal that has gone away is no reason to stop measuring.
     pub(super) fn draw(&mut self, state: &State) {
         if TAKEN.load(Ordering::SeqCst) {
             let _ = self.try_draw(state);
@@ -51,15 +59,20 @@ impl Screen {
     }
 
     fn try_draw(&mut self, state: &State) -> io::Result<()> {
-        execute!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
+        let area = Rect::from((Position::ORIGIN, self.backend.size()?));
+        let mut next = Buffer::empty(area);
+        draw(state, self.palette, area, &mut next);
+        queue!(self.backend, BeginSynchronizedUpdate)?;
         // What is typed is echoed into the picture; now and then all of it is drawn anew.
-        if self.frames.is_multiple_of(REPAIR_FRAMES) {
-            self.terminal.clear()?;
+        if self.shown.area != area || self.frames.is_multiple_of(REPAIR_FRAMES) {
+            self.backend.clear()?;
+            self.shown = Buffer::empty(area);
         }
         self.frames += 1;
-        let palette = self.palette;
-        self.terminal.draw(|frame| draw(state, palette, frame.area(), frame.buffer_mut()))?;
-        execute!(self.terminal.backend_mut(), EndSynchronizedUpdate)
+        self.backend.draw(self.shown.diff(&next).into_iter())?;
+        self.shown = next;
+        queue!(self.backend, EndSynchronizedUpdate)?;
+        io::Write::flush(&mut self.backend)
     }
 }
 

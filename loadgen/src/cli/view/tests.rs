@@ -77,7 +77,7 @@ fn the_whole_view_without_colours() {
     assert_eq!(lines[1].replace(['━', '─'], ""), "measuring   6.0 s of 10 s, 4 s to go");
     let (full, empty) = (lines[1].matches('━').count(), lines[1].matches('─').count());
     assert_eq!(full, (full + empty) * 6 / 10);
-    assert_eq!(lines[2], "rate       1 000/s  average 1 000/s  errors 7");
+    assert_eq!(lines[2], "rate       1 000/s  errors 7  average 1 000/s");
     // Six columns of six cells, the newest at the right.
     assert_eq!(lines[3], format!("     1k {}", "█".repeat(36)));
     let table = lines.iter().position(|line| line.starts_with("response")).expect("a table");
