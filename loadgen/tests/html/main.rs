@@ -6,7 +6,7 @@ mod browser;
 mod sample;
 
 use loadgen::report::html::page;
-use loadgen::report::{Backend, Interval, Report, Totals};
+use loadgen::report::{Backend, Interval, Part, Report, Totals, plot};
 
 use browser::Browser;
 
@@ -105,8 +105,61 @@ fn a_run_without_a_request_claims_nothing() {
     assert!(page_of(&report).contains("No request was answered."));
 }
 
+#[test]
+fn nothing_is_wider_than_a_phone() {
+    let mut report = sample::full();
+    report.config.target = "a-long-name".repeat(30);
+    report.backends[0].name = "another-long-name".repeat(30);
+    for (name, report) in [("phone-full", report), ("phone-bulk", sample::bulk())] {
+        let script = "const root = page.documentElement; root.scrollWidth - root.clientWidth";
+        let excess = answered(name, &report, script);
+        assert!(excess.is_none_or(|excess| excess == "0"), "{name}");
+    }
+}
+
+#[test]
+fn the_arrow_keys_read_a_plot() {
+    let script = "const plot = page.querySelector('#latency-chart .plot'); \
+                  const press = key => plot.dispatchEvent(new KeyboardEvent('keydown', { key })); \
+                  press('Home'); press('ArrowRight'); press('End'); \
+                  page.querySelectorAll('.tip').length + plot.querySelector('.tip').textContent";
+    let report = sample::full();
+    if let Some(tip) = answered("keys", &report, script) {
+        let last = report.latency.response.quantile_ns(1.0 - 10.0 / 239_946.0).unwrap();
+        assert!(tip.starts_with("1p99.9958\n"), "{tip}");
+        assert!(tip.contains(&format!("response: {}", plot::time(last))), "{tip}");
+    }
+}
+
+/// What a script finds in the page, as a phone shows it.
+fn answered(name: &str, report: &Report, script: &str) -> Option<String> {
+    let browser = Browser::find()?;
+    let inner = page(report).replace('&', "&amp;").replace('"', "&quot;");
+    let outer = format!(
+        "<!doctype html><main></main><iframe srcdoc=\"{inner}\" width=360 height=800 \
+         frameborder=0></iframe><script>onload = () => {{ const page = frames[0].document; \
+         document.body.dataset.answer = eval(`{script}`) }}</script>"
+    );
+    let document = browser.open(name, &outer);
+    let (_, answer) = document.split_once("data-answer=\"")?;
+    Some(answer.split('"').next()?.to_owned())
+}
+
 fn page_of(report: &Report) -> String {
     rendered("other", report).0
+}
+
+#[test]
+fn notes_and_merged_generators_are_told() {
+    let mut report = loadgen::report::sample();
+    report.verdict.notes = vec!["two of three repeats".to_owned()];
+    report.env.steal = Some(0.021);
+    let part = |file: &str| Part { file: file.to_owned(), ..Part::default() };
+    report.env.generators = vec![part("a.json"), part("<b>.json")];
+    let (page, _) = rendered("notes", &report);
+    for text in ["two of three repeats", "2.1 %", "a.json, &lt;b&gt;.json"] {
+        assert!(page.contains(text), "{text}");
+    }
 }
 
 #[test]
