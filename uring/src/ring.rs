@@ -73,6 +73,15 @@ pub enum Readiness {
     Unknown,
 }
 
+impl Readiness {
+    const fn ioprio(self) -> u16 {
+        match self {
+            Self::Empty => IORING_RECVSEND_POLL_FIRST,
+            Self::Unknown => 0,
+        }
+    }
+}
+
 impl Ring {
     /// A ring with registered buffers, ready for use by the calling thread only.
     ///
@@ -179,15 +188,21 @@ impl Ring {
     /// Receives into a buffer that the kernel picks when bytes are there. Fails with ENOBUFS when
     /// no buffer is published at that moment.
     pub fn recv(&mut self, socket: &impl AsFd, readiness: Readiness, owner: Owner) {
-        let ioprio = match readiness {
-            Readiness::Empty => IORING_RECVSEND_POLL_FIRST,
-            Readiness::Unknown => 0,
-        };
         let entry = opcode::Recv::new(raw(socket), std::ptr::null_mut(), 0)
             .buf_group(BUFFER_GROUP)
-            .ioprio(ioprio)
+            .ioprio(readiness.ioprio())
             .build()
             .flags(squeue::Flags::BUFFER_SELECT);
+        self.push(entry, Op::Recv, owner);
+    }
+
+    /// Receives up to `bytes` from a TCP connection and drops them in the kernel, without a copy and
+    /// without a buffer (`MSG_TRUNC`, tcp(7)); the outcome says how many.
+    pub fn discard(&mut self, socket: &impl AsFd, bytes: u32, readiness: Readiness, owner: Owner) {
+        let entry = opcode::Recv::new(raw(socket), std::ptr::null_mut(), bytes)
+            .flags(libc::MSG_TRUNC)
+            .ioprio(readiness.ioprio())
+            .build();
         self.push(entry, Op::Recv, owner);
     }
 

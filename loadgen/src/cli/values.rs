@@ -3,6 +3,27 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use clap::ValueEnum;
+use loadgen::Close;
+
+/// How connections are closed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CloseName {
+    /// In order
+    Fin,
+    /// With a reset, which leaves no TIME_WAIT
+    Rst,
+}
+
+impl From<CloseName> for Close {
+    fn from(name: CloseName) -> Self {
+        match name {
+            CloseName::Fin => Self::Fin,
+            CloseName::Rst => Self::Rst,
+        }
+    }
+}
+
 /// `10s`, `500ms`, `1m 30s`, or plain seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let seconds =
@@ -36,6 +57,21 @@ pub(super) fn small_count(text: &str) -> Result<NonZeroU32, String> {
     NonZeroU32::try_from(count(text)?).map_err(|_| "is more than 4294967295".to_owned())
 }
 
+/// As [`small_count`], from 0.
+pub(super) fn whole(text: &str) -> Result<u32, String> {
+    if text == "0" { Ok(0) } else { small_count(text).map(NonZeroU32::get) }
+}
+
+/// `4096`, `128k`, `1M`: powers of 1024, as sizes are.
+pub(super) fn bytes(text: &str) -> Result<u32, String> {
+    let (digits, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    let value = digits.parse::<u32>().ok().and_then(|value| value.checked_mul(factor));
+    value.ok_or_else(|| "write a size such as 4096, 128k or 1M".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +103,19 @@ mod tests {
             assert_eq!(count(text).ok().map(NonZeroU64::get), expected, "{text}");
         }
         assert!(small_count("5000M").is_err());
+        assert_eq!((whole("0"), whole("3")), (Ok(0), Ok(3)));
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, expected) in [
+            ("4096", Some(4096)),
+            ("128k", Some(131_072)),
+            ("1M", Some(1 << 20)),
+            ("4096M", None),
+            ("big", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
     }
 }

@@ -318,6 +318,9 @@ pub struct Stream {
     pub probe: Option<Distribution>,
     /// The same before the bulk began.
     pub probe_idle: Option<Distribution>,
+    /// Why the probe ended before its time, by kind as in [`Report::errors`].
+    #[serde(default)]
+    pub probe_error: Option<String>,
 }
 
 /// Bulk one way.
@@ -350,6 +353,10 @@ pub struct Hold {
     pub probes_ok: u64,
     /// Probes that were not.
     pub probes_failed: u64,
+    /// Connections that were not established, or ended, by kind as in [`Report::errors`];
+    /// `not_tried`: given up because none before them succeeded, or because the run was stopped.
+    #[serde(default)]
+    pub lost: BTreeMap<String, u64>,
     /// Resident memory of this program for each connection.
     pub generator_bytes_per_connection: f64,
 }

@@ -1,0 +1,459 @@
+//! One worker: its part of the connections, driven over one ring.
+//!
+//! A receive is in flight on every connection, without a buffer until something comes; that is how
+//! an end is noticed. Probes follow a schedule that was fixed when the load began.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use uring::{BufferId, Completion, Config, Errno, Op, Outcome, Owner, Readiness, Ring, Token};
+
+use super::plan::HoldPlan;
+use super::reply::{PROBE, Progressed, Replies};
+use super::result::{Piece, Tally};
+use super::slot::{Slot, State};
+use crate::crew::{self, Close, Connects, Pass, RunError, WAITING_TURN_NS, Window};
+use crate::load::failure::Failure;
+
+/// Everything that one worker owns. The ring comes first: it must be gone, and with it every
+/// operation, before the sockets are closed.
+pub(super) struct Worker<'a> {
+    ring: Ring,
+    slots: Vec<Slot>,
+    plan: &'a HoldPlan,
+    pass: Pass<'a>,
+    connects: Connects,
+    window: Option<Window>,
+    probe: BufferId,
+    /// Between two probes; none are sent without.
+    gap_ns: Option<f64>,
+    /// The number of the next probe.
+    next: u64,
+    /// Probes that are out, in the order in which they were sent.
+    asked: VecDeque<(u32, u64)>,
+    /// Probes that leave with the next enter.
+    to_stamp: Vec<u32>,
+    replies: Replies,
+    began_ns: u64,
+    now_ns: u64,
+    interval_ns: u64,
+    told_ns: u64,
+    cpu_before_ns: u64,
+    tally: Tally,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker that has not begun; must be called on the thread that runs it.
+    pub(super) fn new(
+        plan: &'a HoldPlan,
+        connections: u32,
+        pass: Pass<'a>,
+    ) -> Result<Self, RunError> {
+        let mut ring = Ring::new(&RING)?;
+        let probe = ring.take_reserved().expect("one buffer is reserved");
+        ring.bytes_mut(probe)[..PROBE.len()].copy_from_slice(PROBE.as_bytes());
+        let now_ns = uring::monotonic_ns();
+        let fraction = f64::from(connections) / f64::from(plan.connections.get());
+        let gap_ns = plan.probe_every.filter(|_| connections > 0);
+        let gap_ns = gap_ns.map(|every| every.as_secs_f64() * 1e9 / f64::from(connections));
+        Ok(Self {
+            ring,
+            slots: (0..connections).map(|_| Slot::new()).collect(),
+            plan,
+            pass,
+            connects: Connects::new(plan.how(fraction), connections, now_ns),
+            window: None,
+            probe,
+            gap_ns,
+            next: 0,
+            asked: VecDeque::new(),
+            to_stamp: Vec::with_capacity(BURST),
+            replies: Replies::default(),
+            began_ns: now_ns,
+            now_ns,
+            interval_ns: crew::nanoseconds(crew::interval_length(plan.duration)),
+            told_ns: now_ns,
+            cpu_before_ns: 0,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Runs the plan to its end.
+    pub(super) fn run(mut self) -> Result<Tally, RunError> {
+        let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
+        while !self.is_done() {
+            self.open_some();
+            self.probe_some();
+            let turn_ns = self.stamp() - self.now_ns;
+            if self.window.is_some_and(|window| window.measures(self.now_ns)) {
+                self.tally.turn.record_ns(turn_ns);
+            }
+            let timeout_ns = self.wake_ns().saturating_sub(self.now_ns + turn_ns);
+            self.ring.submit_and_wait(1, Some(Duration::from_nanos(timeout_ns)))?;
+            self.now_ns = uring::monotonic_ns();
+            self.ring.completions(&mut completions);
+            for completion in completions.drain(..) {
+                self.on_completion(completion);
+            }
+            self.on_time();
+        }
+        Ok(self.finish())
+    }
+
+    fn is_done(&self) -> bool {
+        let over = self.window.is_some_and(|window| window.is_over(self.now_ns));
+        // What is asked is answered, or has had its time, soon enough.
+        (over && self.asked.is_empty()) || self.pass.stopped()
+    }
+
+    fn wake_ns(&self) -> u64 {
+        let overdue_ns =
+            self.asked.front().map_or(u64::MAX, |&(_, sent_ns)| sent_ns + self.timeout_ns());
+        let look_ns = match self.window {
+            None => self.now_ns + WAITING_TURN_NS,
+            Some(_) => self.now_ns + STOP_TURN_NS,
+        };
+        let due_ns = match self.window {
+            None => self.connects.wake_ns(),
+            Some(window) if window.is_over(self.now_ns) => u64::MAX,
+            Some(window) => window.until_ns.min(self.due_ns(window)),
+        };
+        due_ns.min(overdue_ns).min(look_ns)
+    }
+
+    fn timeout_ns(&self) -> u64 {
+        crew::nanoseconds(self.plan.timeout)
+    }
+
+    fn open_some(&mut self) {
+        while let Some(index) = self.connects.next(self.now_ns) {
+            match self.connects.open(&mut self.ring, index, self.now_ns) {
+                Ok(socket) => {
+                    let slot = &mut self.slots[index as usize];
+                    slot.socket = Some(socket);
+                    slot.intended_ns = self.now_ns;
+                    slot.sending = true;
+                }
+                Err(failure) => self.lose(index, failure),
+            }
+        }
+    }
+
+    /// When the next probe is due.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "times and numbers of one run are far below 2^52"
+    )]
+    fn due_ns(&self, window: Window) -> u64 {
+        let Some(gap_ns) = self.gap_ns else { return u64::MAX };
+        window.measure_from_ns + (gap_ns * self.next as f64) as u64
+    }
+
+    /// Sends the probes whose time has come. A connection that has ended is passed over; one that
+    /// still owes an answer cannot be asked.
+    fn probe_some(&mut self) {
+        let Some(window) = self.window else { return };
+        for _ in 0..BURST {
+            let due_ns = self.due_ns(window);
+            if due_ns > self.now_ns || !window.measures(due_ns) {
+                return;
+            }
+            let index = self.next % self.slots.len() as u64;
+            self.next += 1;
+            self.probe(u32::try_from(index).expect("slots are counted in u32"), due_ns);
+        }
+    }
+
+    fn probe(&mut self, index: u32, due_ns: u64) {
+        let slot = &mut self.slots[index as usize];
+        match (slot.state, &slot.socket) {
+            (State::Held, Some(socket)) if !slot.sending => {
+                let len = u32::try_from(PROBE.len()).expect("a short line");
+                self.ring.send(socket, self.probe, 0..len, Owner::slot(index));
+                (slot.state, slot.sending, slot.intended_ns) = (State::Asked, true, due_ns);
+                self.tally.intended += 1;
+                self.to_stamp.push(index);
+            }
+            (State::Held | State::Asked | State::Mute, _) => {
+                self.tally.intended += 1;
+                self.tally.unsent += 1;
+            }
+            (State::Connecting | State::Ended, _) => {}
+        }
+    }
+
+    /// What is queued leaves now; the time of that.
+    fn stamp(&mut self) -> u64 {
+        let now_ns = uring::monotonic_ns();
+        for index in self.to_stamp.drain(..) {
+            self.slots[index as usize].sent_ns = now_ns;
+            self.asked.push_back((index, now_ns));
+        }
+        now_ns
+    }
+
+    fn on_time(&mut self) {
+        let Self { connects, ring, slots, .. } = self;
+        connects.cancel_overdue(ring, self.now_ns, |index| {
+            slots[index as usize].state == State::Connecting
+        });
+        self.end_overdue();
+        if self.window.is_none() {
+            self.meet();
+        }
+        self.tell();
+    }
+
+    /// Probes are answered in time or not at all.
+    fn end_overdue(&mut self) {
+        while let Some(&(index, sent_ns)) = self.asked.front() {
+            let slot = &mut self.slots[index as usize];
+            let is_out = slot.state == State::Asked && slot.sent_ns == sent_ns;
+            if is_out && self.now_ns < sent_ns + crew::nanoseconds(self.plan.timeout) {
+                return;
+            }
+            if is_out {
+                slot.state = State::Mute;
+                self.count_error(Failure::TimedOut);
+            }
+            self.asked.pop_front();
+        }
+    }
+
+    fn meet(&mut self) {
+        if self.connects.is_settled(self.now_ns) {
+            self.pass.arrive();
+        }
+        if let Some(start_ns) = self.pass.start_ns().filter(|&start_ns| self.now_ns >= start_ns) {
+            self.window = Some(Window::new(start_ns, Duration::ZERO, self.plan.duration));
+            self.cpu_before_ns = crew::thread_cpu_ns();
+        }
+    }
+
+    fn on_completion(&mut self, completion: Completion) {
+        let Completion { token: Token { op, owner }, outcome } = completion;
+        let (index, slot) = (owner.slot, &mut self.slots[owner.slot as usize]);
+        match op {
+            Op::Connect => {
+                slot.sending = false;
+                self.on_connect(index, outcome);
+            }
+            Op::Send => {
+                slot.sending = false;
+                self.on_send(index, outcome);
+            }
+            Op::Recv => {
+                slot.receiving = false;
+                self.on_receive(index, outcome);
+            }
+            // Never asked for here, or the ring's own business.
+            Op::Accept | Op::Poll | Op::Nop | Op::Cancel | Op::Close => {}
+        }
+        self.free_if_idle(index);
+    }
+
+    fn on_connect(&mut self, index: u32, outcome: Outcome) {
+        if let Outcome::Failed(errno) = outcome {
+            let failure = match errno {
+                Errno::ECANCELED => Failure::TimedOut,
+                errno => Failure::from_errno(errno),
+            };
+            self.connects.on_failed(failure);
+            self.lose(index, failure);
+            return;
+        }
+        self.connects.on_established(self.now_ns);
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Held;
+        self.tally.connect.record_ns(self.now_ns.saturating_sub(slot.intended_ns));
+        self.tally.connect_ns = self.now_ns - self.began_ns;
+        self.tally.alive += 1;
+        self.receive(index);
+    }
+
+    fn receive(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if let Some(socket) = &slot.socket {
+            self.ring.recv(socket, Readiness::Empty, Owner::slot(index));
+            slot.receiving = true;
+        }
+    }
+
+    fn on_send(&mut self, index: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(errno) => self.lose(index, Failure::from_errno(errno)),
+            Outcome::Done(sent) if sent as usize == PROBE.len() => {}
+            // A line of five bytes that does not fit an idle connection: it is none any more.
+            _ => self.lose(index, Failure::Reset),
+        }
+    }
+
+    fn on_receive(&mut self, index: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Received { buffer, len, .. } => {
+                let bytes = self.ring.bytes(buffer, 0..len);
+                let progressed = self.replies.on_bytes(index, bytes, self.plan.verify);
+                self.tally.bytes_in += u64::from(len);
+                self.ring.release(buffer);
+                self.on_reply(index, progressed);
+            }
+            // Every buffer of this turn is given back by its end, so the next receive finds one.
+            Outcome::Failed(Errno::ENOBUFS) => {}
+            Outcome::Failed(errno) => self.lose(index, Failure::from_errno(errno)),
+            _ => self.lose(index, Failure::ClosedEarly),
+        }
+        if self.slots[index as usize].state != State::Ended {
+            self.receive(index);
+        }
+    }
+
+    fn on_reply(&mut self, index: u32, progressed: Progressed) {
+        let state = self.slots[index as usize].state;
+        match (progressed, state) {
+            (Progressed::Part, _) | (_, State::Connecting | State::Ended) => {}
+            (Progressed::Whole(name), State::Asked) => self.on_answered(index, name),
+            // Too late to count.
+            (Progressed::Whole(_), State::Mute) => self.slots[index as usize].state = State::Held,
+            // Wrong, or nothing was asked.
+            (Progressed::Wrong, _) | (Progressed::Whole(_), State::Held) => {
+                self.lose(index, Failure::UnexpectedReply);
+            }
+        }
+    }
+
+    fn on_answered(&mut self, index: u32, name: Option<String>) {
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Held;
+        let service_ns = self.now_ns.saturating_sub(slot.sent_ns);
+        let late_ns = slot.sent_ns.saturating_sub(slot.intended_ns);
+        self.tally.ok += 1;
+        self.tally.bytes_out += PROBE.len() as u64;
+        self.tally.service.record_ns(service_ns);
+        self.tally.wait_late.record_ns(late_ns);
+        self.tally.response.record_ns(service_ns + late_ns);
+        self.replies.count(name);
+        if let Some(piece) = self.piece() {
+            piece.ok += 1;
+            piece.response.record_ns(service_ns + late_ns);
+        }
+    }
+
+    /// The interval that it is now; what comes after the end belongs to the last.
+    fn piece(&mut self) -> Option<&mut Piece> {
+        let window = self.window?;
+        let now_ns = self.now_ns.clamp(window.measure_from_ns, window.until_ns - 1);
+        let at = usize::try_from((now_ns - window.measure_from_ns) / self.interval_ns).ok()?;
+        while self.tally.pieces.len() <= at {
+            self.tally.pieces.push(Piece::default());
+        }
+        self.tally.pieces.get_mut(at)
+    }
+
+    /// The connection is no more, or never was.
+    fn lose(&mut self, index: u32, failure: Failure) {
+        let slot = &mut self.slots[index as usize];
+        let state = std::mem::replace(&mut slot.state, State::Ended);
+        if state == State::Ended {
+            return;
+        }
+        let owner = Owner::slot(index);
+        for (in_flight, op) in [(slot.sending, Op::Send), (slot.receiving, Op::Recv)] {
+            if in_flight {
+                self.ring.cancel(Token { op, owner });
+            }
+        }
+        if state != State::Connecting {
+            self.tally.alive -= 1;
+        }
+        if state == State::Asked {
+            self.count_error(failure);
+        }
+        self.replies.forget(index);
+        *self.tally.lost.entry(failure.name()).or_default() += 1;
+    }
+
+    fn count_error(&mut self, failure: Failure) {
+        self.tally.errors_sum += 1;
+        *self.tally.errors.entry(failure.name()).or_default() += 1;
+        if let Some(piece) = self.piece() {
+            piece.errors += 1;
+        }
+    }
+
+    fn free_if_idle(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.state == State::Ended && !slot.sending && !slot.receiving {
+            if let Some(socket) = slot.socket.take() {
+                self.ring.close(socket);
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        let counts = self.pass.counts();
+        counts.connected.store(self.tally.alive, Relaxed);
+        counts.ok.store(self.tally.ok, Relaxed);
+        counts.errors.store(self.tally.errors_sum, Relaxed);
+        counts.bytes_in.store(self.tally.bytes_in, Relaxed);
+        counts.bytes_out.store(self.tally.bytes_out, Relaxed);
+        if self.window.is_some() && self.now_ns >= self.told_ns + TELL_NS {
+            self.told_ns = self.now_ns;
+            let mut told = counts.response.lock().unwrap_or_else(PoisonError::into_inner);
+            told.clone_from(&self.tally.response);
+        }
+    }
+
+    fn finish(mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        if let Some(window) = self.window {
+            let ended_ns = self.now_ns.min(window.until_ns);
+            tally.elapsed_ns = ended_ns.saturating_sub(window.measure_from_ns);
+            tally.cpu_ns = crew::thread_cpu_ns() - self.cpu_before_ns;
+        }
+        for slot in self.slots.iter().filter(|slot| slot.state == State::Asked) {
+            tally.unanswered += 1;
+            let age_ns = self.now_ns.saturating_sub(slot.intended_ns);
+            tally.response.record_ns(age_ns);
+        }
+        tally.established = self.connects.established();
+        tally.connect_failure = self.connects.last_failure();
+        tally.alive = self.slots.iter().filter(|slot| slot.is_alive()).count() as u64;
+        let mute = self.slots.iter().filter(|slot| slot.state == State::Mute).count() as u64;
+        let connecting = self.slots.iter().filter(|slot| slot.state == State::Connecting);
+        tally.not_tried = connecting.count() as u64;
+        if mute > 0 {
+            *tally.lost.entry(Failure::TimedOut.name()).or_default() += mute;
+        }
+        tally.names = std::mem::take(&mut self.replies.names);
+        let Self { ring, slots, plan, .. } = self;
+        // Nothing may be in flight on what is closed.
+        drop(ring);
+        for socket in slots.into_iter().filter_map(|slot| slot.socket) {
+            match plan.close {
+                Close::Rst => uring::close_with_reset(socket),
+                Close::Fin => drop(socket),
+            }
+        }
+        tally
+    }
+}
+
+const RING: Config = Config {
+    entries: 1024,
+    buffers: 257,
+    published: 256,
+    buffer_bytes: 4096,
+    reserved: 1,
+    busy_poll: None,
+};
+const COMPLETIONS_PER_TURN: usize = 400;
+const BURST: usize = 400;
+/// A completion queues a receive, or two cancels, and a probe one send.
+const _: () = assert!(COMPLETIONS_PER_TURN + BURST <= RING.entries as usize);
+const STOP_TURN_NS: u64 = 50_000_000;
+/// A histogram is some hundred kilobytes to copy.
+const TELL_NS: u64 = 1_000_000_000;
