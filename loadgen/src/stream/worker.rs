@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use uring::{BufferId, Completion, Config, Errno, Op, Outcome, Owner, Readiness, Ring, Token};
 
-use super::pattern::Pattern;
+use super::pattern::{PERIOD, Pattern};
 use super::plan::{Direction, StreamPlan};
 use super::result::{StreamTally, Tally};
 use crate::crew::{self, Close, Connects, Pass, RunError, WAITING_TURN_NS, Window};
@@ -26,8 +26,12 @@ pub(super) struct Worker<'a> {
     /// The first lines of all directions, and the pattern; every send reads one of them.
     lines: BufferId,
     block: BufferId,
-    block_bytes: u32,
+    send_bytes: u32,
     pattern: Pattern,
+    /// Streams that found no buffer, which come first in the next turn, and the others that receive
+    /// in it: were they queued as they come, the last of too many would never find one.
+    hungry: Vec<u32>,
+    to_receive: Vec<(u32, Readiness)>,
     now_ns: u64,
     /// Streams that have not ended.
     open: u32,
@@ -45,7 +49,7 @@ struct Stream {
     state: State,
     sending: bool,
     receiving: bool,
-    /// How far the line, or the block, is sent.
+    /// How far the line is sent, or where in the pattern the next send begins.
     sent_to: u32,
     /// How many bytes of the pattern have come.
     offset: u64,
@@ -92,8 +96,10 @@ impl<'a> Worker<'a> {
             window: None,
             lines,
             block,
-            block_bytes: plan.send_bytes(),
+            send_bytes: plan.send_bytes(),
             pattern,
+            hungry: Vec::new(),
+            to_receive: Vec::new(),
             now_ns,
             open,
             interval_ns: crew::nanoseconds(crew::interval_length(plan.duration)),
@@ -107,6 +113,7 @@ impl<'a> Worker<'a> {
         let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
         while !self.is_done() {
             self.open_some();
+            self.receive_all();
             let turn_ns = uring::monotonic_ns() - self.now_ns;
             if self.window.is_some_and(|window| window.measures(self.now_ns)) {
                 self.tally.turn.record_ns(turn_ns);
@@ -198,10 +205,10 @@ impl<'a> Worker<'a> {
         if stream.state == State::Asking || stream.direction.sends() {
             self.send(index);
         }
-        self.receive(index, Readiness::Empty);
+        self.to_receive.push((index, Readiness::Empty));
     }
 
-    /// Sends what comes next: the rest of the line, or of the block.
+    /// Sends what comes next: the rest of the line, or a block of the pattern.
     fn send(&mut self, index: u32) {
         let stream = &mut self.streams[index as usize];
         let Some(socket) = &stream.socket else { return };
@@ -210,15 +217,28 @@ impl<'a> Worker<'a> {
                 let line = line_range(stream.direction);
                 (self.lines, line.start + stream.sent_to..line.end)
             }
-            _ => (self.block, stream.sent_to..self.block_bytes),
+            _ => (self.block, stream.sent_to..stream.sent_to + self.send_bytes),
         };
-        self.ring.send(socket, buffer, range, Owner::slot(index));
+        // A send that is repeated by the kernel saves one that would find no room.
+        self.ring.send_whole(socket, buffer, range, Owner::slot(index));
         stream.sending = true;
+    }
+
+    fn receive_all(&mut self) {
+        // Taken and given back, for the memory that they have.
+        let mut hungry = std::mem::take(&mut self.hungry);
+        hungry.drain(..).for_each(|index| self.receive(index, Readiness::Unknown));
+        self.hungry = hungry;
+        let mut others = std::mem::take(&mut self.to_receive);
+        others.drain(..).for_each(|(index, readiness)| self.receive(index, readiness));
+        self.to_receive = others;
     }
 
     fn receive(&mut self, index: u32, readiness: Readiness) {
         let stream = &mut self.streams[index as usize];
-        let Some(socket) = &stream.socket else { return };
+        let Some(socket) = stream.socket.as_ref().filter(|_| stream.state != State::Ended) else {
+            return;
+        };
         let owner = Owner::slot(index);
         if self.plan.skip_copy {
             self.ring.discard(socket, self.plan.buffer_bytes(), readiness, owner);
@@ -286,9 +306,13 @@ impl<'a> Worker<'a> {
                 }
             }
             State::Running => {
-                stream.sent_to %= self.block_bytes;
+                stream.sent_to %= u32::from(PERIOD);
                 self.count(index, 0, sent);
-                self.send(index);
+                // Short, although the kernel repeats short sends: the connection broke half-way.
+                match sent == self.send_bytes {
+                    true => self.send(index),
+                    false => self.fail(index, Failure::Reset),
+                }
             }
             State::Connecting | State::Connected | State::Ended => {}
         }
@@ -306,13 +330,11 @@ impl<'a> Worker<'a> {
                 Readiness::Unknown
             }
             // Every buffer of this turn is given back by its end, so the next receive finds one.
-            Outcome::Failed(Errno::ENOBUFS) => Readiness::Unknown,
+            Outcome::Failed(Errno::ENOBUFS) => return self.hungry.push(index),
             Outcome::Failed(errno) => return self.fail(index, Failure::from_errno(errno)),
             _ => return self.fail(index, Failure::ClosedEarly),
         };
-        if self.streams[index as usize].state != State::Ended {
-            self.receive(index, readiness);
-        }
+        self.to_receive.push((index, readiness));
     }
 
     fn on_bytes(&mut self, index: u32, buffer: BufferId, len: u32) {
