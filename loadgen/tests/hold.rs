@@ -147,6 +147,17 @@ fn connections_that_end_unprobed_are_noticed_too() {
 }
 
 #[test]
+fn a_run_ends_when_its_last_connection_has_ended() {
+    let address = peer(|connection, _| {
+        BufReader::new(connection).read_line(&mut String::new()).unwrap();
+    });
+    let duration = Duration::from_secs(3600);
+    let report = measure(&HoldPlan { duration, ..plan(address, 10) });
+    assert_eq!((held(&report).established, held(&report).alive), (10, 0));
+    assert!(report.totals.elapsed_s < 3600.0 && !report.totals.stopped);
+}
+
+#[test]
 fn probes_that_are_not_answered_are_errors_and_their_connections_not_alive() {
     let address = peer(|connection, number| {
         answer(&connection, |line, _| (number >= 5).then(|| line.to_owned()));
@@ -233,7 +244,8 @@ fn connects_keep_to_their_rate() {
 fn nobody_there_is_an_error_that_says_what_to_do() {
     let (_held, address) = refusing();
     for connections in [3, 500] {
-        let plan = plan(address, connections);
+        let duration = Duration::from_secs(3600);
+        let plan = HoldPlan { duration, ..plan(address, connections) };
         let error = hold::run(&plan, &mut |_| {}, &AtomicBool::new(false));
         let Err(RunError::CannotConnect { why, .. }) = error else { panic!("{error:?}") };
         assert!(why.contains("connection refused"), "{why}");
@@ -242,7 +254,8 @@ fn nobody_there_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn a_peer_that_takes_no_more_is_not_waited_for_without_end() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     listener.listen(3).unwrap();
     let address = listener.local_addr().unwrap().as_socket().unwrap();
@@ -297,7 +310,8 @@ fn a_limit_of_open_files_is_named_or_kept_to() {
     let address = peer(|connection, _| echo(&connection)).to_string();
     let limited = |more: &str| {
         let program = env!("CARGO_BIN_EXE_loadgen");
-        let command = format!("ulimit -n 100; exec {program} hold {address} -c 1000 -d 0.1s {more}");
+        let command =
+            format!("ulimit -n 100; exec {program} hold {address} -c 1000 -d 0.1s {more}");
         Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).output().unwrap()
     };
     let output = limited("");
@@ -317,7 +331,8 @@ fn as_many_as_fit_says_how_many_were_not_tried() {
     // More than fit, but so that this test, which is the peer too, does not use them up.
     let wanted = u32::try_from(limit + 1000).unwrap();
     let (connect_rate, probe_every) = (NonZeroU32::new(100), None);
-    let plan = HoldPlan { as_many_as_fit: true, connect_rate, probe_every, ..plan(address, wanted) };
+    let plan =
+        HoldPlan { as_many_as_fit: true, connect_rate, probe_every, ..plan(address, wanted) };
     let stop = AtomicBool::new(false);
     let mut stop_soon = |progress: &loadgen::report::Progress<'_>| {
         stop.fetch_or(progress.connected > 0, Ordering::Relaxed);

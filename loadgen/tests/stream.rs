@@ -423,7 +423,8 @@ fn phases_come_in_order_and_intervals_one_after_the_other() {
     use Phase::{Connecting, Done, Draining, Measuring, WarmUp};
     assert_eq!(phases, [Connecting, WarmUp, Measuring, Draining, Done]);
     assert_eq!(intervals.len(), 2, "{intervals:?}");
-    let of_report: Vec<_> = report.intervals.iter().map(|one| (one.start_s, one.length_s)).collect();
+    let of_report: Vec<_> =
+        report.intervals.iter().map(|one| (one.start_s, one.length_s)).collect();
     assert_eq!(of_report.iter().map(|(start_s, _)| *start_s).collect::<Vec<_>>(), [0.0, 1.0]);
     assert!((report.totals.elapsed_s - 1.3).abs() < 1e-9, "{}", report.totals.elapsed_s);
 }
@@ -457,10 +458,7 @@ fn streams_go_over_unix_sockets_too() {
         std::io::copy(&mut connection, &mut std::io::sink())
     });
     let address = socket2::SockAddr::unix(&path).unwrap();
-    let report = measure(&StreamPlan {
-        address,
-        ..plan((Ipv4Addr::LOCALHOST, 1).into(), 1, 0, 0)
-    });
+    let report = measure(&StreamPlan { address, ..plan((Ipv4Addr::LOCALHOST, 1).into(), 1, 0, 0) });
     std::fs::remove_file(&path).unwrap();
     assert!(report.totals.ok == 1 && report.totals.bytes_out > 1_000_000, "{:?}", report.totals);
     assert_eq!(report.config.address, format!("unix:{}", path.display()));
