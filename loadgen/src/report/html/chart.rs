@@ -72,14 +72,14 @@ impl Chart {
 
 fn labels(labels: &[(f64, String)], side: &str, place: impl Fn(f64) -> f64) -> String {
     let label = |(index, (at, text)): (usize, &(f64, String))| {
-        let class = match (index % 2, *at > 0.97, *at < 0.03) {
-            (1, _, _) => "odd",
-            (_, true, _) => "last",
-            (_, _, true) => "first",
+        let odd = if index % 2 == 1 { "odd " } else { "" };
+        let end = match *at {
+            at if at > 0.97 => "last",
+            at if at < 0.03 => "first",
             _ => "",
         };
         let percent = place(*at) * 100.0;
-        format!("<span class=\"{class}\" style=\"{side}:{percent:.2}%\">{}</span>", escape(text))
+        format!("<span class=\"{odd}{end}\" style=\"{side}:{percent:.2}%\">{}</span>", escape(text))
     };
     labels.iter().enumerate().map(label).collect()
 }

@@ -1,5 +1,7 @@
 //! Percentile curves on HdrHistogram's axis: the rare is as wide as the common.
 
+use std::f64::consts::LOG10_2;
+
 use super::chart::{Chart, across, down, path, time_ticks};
 use super::{float, table, time_or_dash};
 use crate::report::plot::{self, Axis};
@@ -22,7 +24,7 @@ pub(super) fn section(report: &Report) -> String {
         return String::new();
     }
     let series = [
-        Series { class: "c1", name: "response", times: &latency.response },
+        Series { class: "c1 wide", name: "response", times: &latency.response },
         Series { class: "c2", name: "service", times: &latency.service },
         Series { class: "c3", name: "wait: late generator", times: &latency.wait_late },
         Series { class: "c4", name: "wait: no free connection", times: &latency.wait_busy },
@@ -41,10 +43,11 @@ pub(super) fn section(report: &Report) -> String {
 
 /// One line of the table of latencies.
 pub(super) fn row(name: &str, times: &Distribution) -> Vec<String> {
-    let mut row = vec![name.to_owned(), plot::count(times.count())];
-    row.push(time_or_dash((times.count() > 0).then(|| whole(times.0.mean()))));
+    let mut row = vec![name.to_owned()];
     row.extend(QUANTILES.iter().map(|&quantile| time_or_dash(times.quantile_ns(quantile))));
     row.push(time_or_dash(times.max_ns()));
+    row.push(time_or_dash((times.count() > 0).then(|| whole(times.0.mean()))));
+    row.push(plot::count(times.count()));
     row
 }
 
@@ -56,10 +59,8 @@ pub(super) fn chart(id: &'static str, title: &str, series: &[Series<'_>]) -> Str
         return "<p class=\"note\">Too few samples for a curve.</p>\n".to_owned();
     };
     let y = y_axis(&shown);
-    let marks = shown
-        .iter()
-        .rev()
-        .map(|one| path(&format!("line {}", one.class), &line(one.times, nines, &y)));
+    let marks =
+        shown.iter().map(|one| path(&format!("line {}", one.class), &line(one.times, nines, &y)));
     Chart {
         id,
         title: title.to_owned(),
@@ -167,7 +168,7 @@ pub(super) fn thousandths(at: f64) -> f64 {
 
 /// The columns of every table of latencies.
 pub(super) const HEADS: &[&str] =
-    &["", "samples", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
+    &["", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean", "samples"];
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.99, 0.999, 0.9999];
 const POINTS: u32 = 240;
 const TIPS: u32 = 80;
@@ -176,7 +177,7 @@ const SAMPLES_MIN: u64 = 20;
 /// Nines and their names.
 const AXIS: [(f64, &str); 8] = [
     (0.0, "0 %"),
-    (0.301_03, "50 %"),
+    (LOG10_2, "50 %"),
     (1.0, "90 %"),
     (2.0, "99 %"),
     (3.0, "99.9 %"),

@@ -5,12 +5,16 @@ use crate::report::{Config, Report, plot};
 
 /// The last sections.
 pub(super) fn sections(report: &Report) -> String {
-    let small = [hold(report), cost(report), generator(report), network(report)].concat();
-    let large = [settings(&report.config), environment(report)].concat();
-    format!(
-        "<div class=\"pair\">{small}</div>\n{}<div class=\"pair\">{large}</div>\n",
-        command(report)
-    )
+    let facts = [
+        hold(report),
+        cost(report),
+        generator(report),
+        network(report),
+        settings(&report.config),
+        environment(report),
+    ]
+    .concat();
+    format!("{}<div class=\"pair\">{facts}</div>\n", command(report))
 }
 
 /// Names and values. What has no value is not there.
@@ -199,6 +203,7 @@ fn settings(config: &Config) -> String {
 fn environment(report: &Report) -> String {
     let env = &report.env;
     let totals = &report.totals;
+    let merged: Vec<&str> = env.generators.iter().map(|one| one.file.as_str()).collect();
     section(
         "environment",
         "Environment",
@@ -210,6 +215,8 @@ fn environment(report: &Report) -> String {
             ("processor", Some(env.cpu_model.clone())),
             ("processors", Some(env.cpus.to_string())),
             ("congestion control", Some(env.congestion_control.clone())),
+            ("processor time given to others", env.steal.map(plot::percent)),
+            ("merged from", (!merged.is_empty()).then(|| merged.join(", "))),
             ("received", Some(plot::bytes(float(totals.bytes_in)))),
             ("sent", Some(plot::bytes(float(totals.bytes_out)))),
             ("connections made", Some(plot::count(totals.connects))),

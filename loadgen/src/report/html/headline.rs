@@ -1,6 +1,6 @@
 //! The figures that matter most, and what became of each request.
 
-use super::{escape, float, section, table};
+use super::{escape, float, section};
 use crate::report::{Direction, Distribution, Report, plot};
 
 /// The cards at the top.
@@ -127,11 +127,15 @@ pub(super) fn requests(report: &Report) -> String {
     ];
     let bar: String =
         parts.iter().map(|(class, _, count)| piece(class, *count, totals.intended)).collect();
-    let rows: Vec<Vec<String>> = parts
+    let parts: String = parts
         .iter()
         .map(|(class, name, count)| {
             let share = plot::percent(float(*count) / float(totals.intended));
-            vec![format!("<i class=\"{class}\"></i>{name}"), plot::count(*count), share]
+            let count = plot::count(*count);
+            format!(
+                "<div><dt><i class=\"{class}\"></i>{name}</dt>\
+                 <dd>{count} <small>{share}</small></dd></div>\n"
+            )
         })
         .collect();
     let note = format!(
@@ -141,8 +145,7 @@ pub(super) fn requests(report: &Report) -> String {
         plot::rate(totals.achieved_per_s)
     );
     let body = format!(
-        "<div class=\"fate\" aria-hidden=\"true\">{bar}</div>\n{}",
-        table("What became of the requests", &["", "requests", "of all intended"], &rows)
+        "<div class=\"fate\" aria-hidden=\"true\">{bar}</div>\n<dl class=\"fates\">{parts}</dl>\n"
     );
     section("requests", "Requests", &note, &body)
 }

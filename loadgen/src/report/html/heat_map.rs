@@ -86,7 +86,8 @@ fn legend(thresholds: &[u64], most: u64) -> String {
     };
     let steps: String = thresholds.iter().enumerate().map(step).collect();
     format!(
-        "<p class=\"scale\"><span>answers a cell, from</span>{steps}<span>to {}</span></p>\n",
+        "<p class=\"scale\"><span>answers a cell, from</span>\
+         <span class=\"steps\">{steps}</span><span>to {}</span></p>\n",
         plot::count(most)
     )
 }

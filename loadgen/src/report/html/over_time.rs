@@ -23,16 +23,20 @@ fn rate(report: &Report, columns: &[Interval], x: &Axis) -> String {
     let rates = |of: fn(&Interval) -> u64| columns.iter().map(move |one| a_second(of(one), one));
     let offered = offered(report);
     let most = rates(|one| one.ok + one.errors).chain(offered.map(|(from, to)| from.max(to)));
-    let y = Axis::from_zero(most.fold(0.0, f64::max));
+    // With some air: a line on the edge of the picture is hard to see.
+    let y = Axis::from_zero(most.fold(0.0, f64::max) * 1.1);
     let placed = |of: fn(&Interval) -> u64| -> Vec<(f64, f64, Option<f64>)> {
         columns.iter().zip(rates(of)).map(|(one, rate)| column(one, x, Some(y.at(rate)))).collect()
     };
-    let (ok, errors) = (placed(|one| one.ok), placed(|one| one.errors));
+    let (ok, mut errors) = (placed(|one| one.ok), placed(|one| one.errors));
+    for (_, _, height) in &mut errors {
+        *height = height.filter(|&height| height > 0.0).map(|height| height.max(SEEN_MIN));
+    }
     let mut marks = path("area c1", &area(&ok)) + &path("line c1", &steps(&ok));
     marks += &path("area bad", &area(&errors));
     let mut legend = vec![("c1", "answered rightly".to_owned())];
     if report.totals.errors > 0 {
-        legend.push(("bad", "errors".to_owned()));
+        legend.push(("bad", "errors (never less than a line)".to_owned()));
     }
     if let Some((from, to)) = offered {
         let line = format!("M0 {}L{} {}", down(y.at(from)), across(1.0), down(y.at(to)));
@@ -195,3 +199,6 @@ pub(super) fn lines(
     }
     .html()
 }
+
+/// One error among thousands of answers can be seen, too.
+const SEEN_MIN: f64 = 0.015;

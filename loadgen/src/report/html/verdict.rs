@@ -55,6 +55,10 @@ struct Banner {
 }
 
 impl Banner {
+    fn aside(sign: &'static str, word: &'static str, text: &str, reasons: Vec<String>) -> Self {
+        Self { class: "note-banner", sign, word, text: text.to_owned(), reasons }
+    }
+
     fn html(&self) -> String {
         let Self { class, sign, word, text, .. } = self;
         let reason = |reason: &String| format!("<li>{}</li>", escape(reason));
@@ -72,14 +76,13 @@ impl Banner {
 fn banners(report: &Report) -> Vec<Banner> {
     let mut banners = vec![belief(report)];
     banners.extend(objective(report));
+    let notes = &report.verdict.notes;
     if report.totals.stopped {
-        banners.push(Banner {
-            class: "note-banner",
-            sign: "■",
-            word: "Stopped",
-            text: "before its end: this is what was measured until then.".to_owned(),
-            reasons: Vec::new(),
-        });
+        let text = "before its end: this is what was measured until then.";
+        banners.push(Banner::aside("■", "Stopped", text, Vec::new()));
+    }
+    if !notes.is_empty() {
+        banners.push(Banner::aside("i", "To know", "", notes.clone()));
     }
     banners
 }

@@ -71,6 +71,10 @@ pub fn percent(share: f64) -> String {
         percent if percent <= 0.0 => "0 %".to_owned(),
         percent if percent < 0.001 => "< 0.001 %".to_owned(),
         percent if percent < 1.0 => format!("{} %", trimmed(&format!("{percent:.3}"))),
+        // Not all is not 100 %.
+        percent if (99.95..100.0).contains(&percent) => {
+            format!("{:.3} %", (percent * 1e3).floor() / 1e3)
+        }
         percent => format!("{} %", trimmed(&format!("{percent:.1}"))),
     }
 }
@@ -155,6 +159,7 @@ mod tests {
             (0.000_001, "< 0.001 %"),
             (0.000_25, "0.025 %"),
             (0.3333, "33.3 %"),
+            (0.999_999_9, "99.999 %"),
             (1.0, "100 %"),
         ] {
             assert_eq!(percent(share), shown);
