@@ -29,13 +29,12 @@
 
 pub mod client;
 mod connection;
+mod crew;
 pub mod doctor;
 mod histogram;
+pub mod hold;
 mod io;
 pub mod judge;
-mod crew;
-mod histogram;
-pub mod hold;
 pub mod load;
 mod pin;
 mod python;
@@ -46,7 +45,6 @@ pub mod sut;
 pub mod target;
 
 pub use crew::{Close, RunError};
-pub use histogram::Percentile;
 pub use io::{Engine, EngineError};
 pub use pin::PinError;
 pub use python::python_address;

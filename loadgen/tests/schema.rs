@@ -24,6 +24,7 @@ fn full() -> Report {
         directions: vec![direction],
         probe: Some(Distribution::default()),
         probe_idle: Some(report.latency.service.clone()),
+        probe_error: Some("closed_early".to_owned()),
     });
     report.hold = Some(Hold::default());
     report.config.weights.insert("B1".to_owned(), 2.5);

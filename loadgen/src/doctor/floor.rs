@@ -48,17 +48,15 @@ fn measure(connections: u32, time: Duration) -> Result<Floor, String> {
 }
 
 /// The only place that knows how a load is run and what it brings.
-#[expect(clippy::cast_precision_loss, reason = "as many requests as a second has nanoseconds")]
 fn ping(plan: &Plan) -> Result<Floor, String> {
     let report =
-        load::run(plan, |_| {}, &AtomicBool::new(false)).map_err(|error| error.to_string())?;
-    let p50 = Duration::from_nanos(report.latency.value_at_quantile(0.5));
-    let per_second = report.requests as f64 / report.elapsed.as_secs_f64();
-    match report.requests {
-        0 => Err("not one request was answered; try `loadgen ping` at `loadgen serve --mode echo`"
-            .into()),
-        _ => Ok(Floor { p50, per_second }),
+        load::run(plan, &mut |_| {}, &AtomicBool::new(false)).map_err(|error| error.to_string())?;
+    let nobody = "not one request was answered; try `loadgen ping` at `loadgen serve --mode echo`";
+    if report.totals.ok == 0 {
+        return Err(nobody.to_owned());
     }
+    let p50 = Duration::from_nanos(report.latency.response.0.value_at_quantile(0.5));
+    Ok(Floor { p50, per_second: report.totals.goodput_per_s })
 }
 
 /// Enough to keep both sides busy.

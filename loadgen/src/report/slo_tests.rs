@@ -80,7 +80,7 @@ fn bulk_has_objectives_of_its_own() {
     let mut probe = Distribution::default();
     (0..1000).for_each(|_| probe.record_ns(300_000));
     let directions = vec![direction("up", 4.0), direction("down", 5.5)];
-    let stream = Stream { directions, probe: Some(probe), probe_idle: None };
+    let stream = Stream { directions, probe: Some(probe), probe_idle: None, probe_error: None };
     let report = Report { stream: Some(stream), ..known() };
     for (slo, met) in
         [("gbit>9.4", true), ("gbit>9.6", false), ("probe.p99<1ms", true), ("probe.p99<1us", false)]

@@ -69,7 +69,12 @@ fn bulk_and_held_connections_have_sections() {
         gbit_per_s: 9.414,
         wrong_bytes: 0,
     };
-    let stream = Stream { directions: vec![direction], probe: Some(probe), probe_idle: None };
+    let stream = Stream {
+        directions: vec![direction],
+        probe: Some(probe),
+        probe_idle: None,
+        probe_error: None,
+    };
     let hold = Hold {
         wanted: 15_000,
         established: 15_000,
@@ -78,6 +83,7 @@ fn bulk_and_held_connections_have_sections() {
         probes_ok: 300,
         probes_failed: 1,
         generator_bytes_per_connection: 312.0,
+        ..Hold::default()
     };
     let text =
         text(&Report { stream: Some(stream), hold: Some(hold), ..sample() }, Look::default());

@@ -171,7 +171,8 @@ pub(crate) fn bulk() -> Report {
     };
     let directions =
         vec![direction("up", 12_400_000_000, 9.92), direction("down", 11_600_000_000, 9.28)];
-    let stream = Stream { directions, probe: Some(loaded), probe_idle: Some(idle) };
+    let stream =
+        Stream { directions, probe: Some(loaded), probe_idle: Some(idle), probe_error: None };
     let mut report = nothing();
     report.config.workload = "stream".to_owned();
     report.config.rate_per_s = None;
