@@ -18,6 +18,8 @@ pub(super) struct Personality {
     pub(super) name: String,
     pub(super) greeting: String,
     pub(super) mode: Mode,
+    /// It listens in the file system, where clients have no address.
+    pub(super) in_files: bool,
     /// The faults that are injected, if there are any.
     pub(super) rules: Option<Rules>,
     pub(super) counters: Counters,
@@ -65,8 +67,15 @@ impl Personality {
                 (format!("Server {stem}"), format!("Hello from Server {stem}!"))
             }
         };
-        let counters = Counters::new(threads);
-        Self { name, greeting, mode, rules: None, counters, started: Instant::now() }
+        Self {
+            name,
+            greeting,
+            mode,
+            in_files: matches!(place, Place::File(_)),
+            rules: None,
+            counters: Counters::new(threads),
+            started: Instant::now(),
+        }
     }
 
     /// One for tests of a service.

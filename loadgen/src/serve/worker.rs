@@ -2,6 +2,7 @@
 //!
 //! At a backend with faults each connection is [`paced`] too; all others go by that.
 
+mod buffers;
 mod paced;
 
 use std::collections::VecDeque;
@@ -11,18 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use uring::{
-    BufferId, Completion, Config, Errno, Op, Outcome, Owner, Ring, SetupError, Slots, Token,
-    WakeSource,
+    BufferId, Completion, Errno, Op, Outcome, Owner, Ring, SetupError, Slots, Token, WakeSource,
 };
 
 use super::Mode;
 use super::accepts::Accepts;
 use super::connection_log::ConnectionLog;
 use super::counters::OfThread;
-use super::relay::{Actions, PIECE_BYTES, Piece, Relay, Rest};
+use super::relay::{Actions, Piece, Relay, Rest};
 use super::replies::Replies;
 use super::service::{Answer, Personality, Service};
 use crate::python_address;
+use buffers::{pattern_piece, ring_config, take_pattern};
 use paced::{Paced, SendPool, Timers};
 
 /// A listener and who answers there.
@@ -176,9 +177,10 @@ impl Worker {
         };
         backend.accepts.on_ended(failure, self.now);
         let Outcome::Accepted(socket) = outcome else { return };
-        let Personality { name, mode, counters, rules, .. } = &*backend.post.personality;
+        let who = &*backend.post.personality;
+        let Personality { mode, counters, rules, .. } = who;
         counters.of(self.thread).connections.add(1);
-        self.log.print(self.now, || describe(name, &socket));
+        self.log.print(self.now, || describe(who, &socket));
         let service = Service::new(*mode);
         let paced = rules.as_ref().map(|rules| Box::new(Paced::new(rules, self.now)));
         let sends = self.pattern.filter(|_| *mode == Mode::Source);
@@ -370,50 +372,15 @@ struct Came {
     more: bool,
 }
 
-/// Bulk wants few and large buffers, everything else many; answers that are held want some too.
-fn ring_config(backends: usize, bulk: bool, faulty: bool) -> Config {
-    let pool = if faulty { paced::POOL_BUFFERS } else { 0 };
-    let besides = u16::from(bulk) + pool;
-    let reserved = u16::try_from(backends).unwrap_or(u16::MAX).saturating_add(besides);
-    let buffers = BUFFERS.max(reserved.saturating_mul(2).min(1 << 15)).next_power_of_two();
-    let config = Config { buffers, reserved, ..Config::default() };
-    if !bulk {
-        return config;
-    }
-    Config { published: BULK_PUBLISHED, buffer_bytes: PATTERN_BYTES, ..config }
-}
-
-/// A reserved buffer that holds the pattern: whole periods of it, so that it can follow itself.
-fn take_pattern(ring: &mut Ring) -> BufferId {
-    let buffer = ring.take_reserved().expect("one buffer is reserved for the pattern");
-    let memory = &mut ring.bytes_mut(buffer)[..PATTERN_BYTES as usize];
-    memory.iter_mut().zip((0..PATTERN_PERIOD).cycle()).for_each(|(byte, value)| *byte = value);
-    buffer
-}
-
-/// The pattern, without end.
-fn pattern_piece(buffer: BufferId) -> Piece {
-    Piece { buffer, range: 0..PATTERN_BYTES, rest: Rest::Again(PATTERN_BYTES), owned: false }
-}
-
-fn describe(name: &str, socket: &OwnedFd) -> String {
+fn describe(who: &Personality, socket: &OwnedFd) -> String {
+    let name = &who.name;
     match uring::peer_address(socket) {
         Some(peer) => format!("[{name}] Connection from {}", python_address(peer)),
+        None if who.in_files => format!("[{name}] Connection from this machine"),
         None => format!("[{name}] Connection from a client that is gone already"),
     }
 }
 
-/// Connections hold buffers only while an answer is on its way, so this bounds answers in flight
-/// and not connections; 16 MiB of address space at the ring's default of 16 KiB each.
-const BUFFERS: u16 = 1024;
-/// The byte at each place of a connection is the place's remainder: a prime, so that nothing that is
-/// cut, lost or doubled at a power of two looks right.
-const PATTERN_PERIOD: u8 = 251;
-/// What one send offers: sockets take a good part of it at once, and it stays in the cache.
-const PATTERN_BYTES: u32 = 512 * PATTERN_PERIOD as u32;
-/// 4 MiB that receives go through in turn: that too stays in the cache.
-const BULK_PUBLISHED: u16 = 32;
-const _: () = assert!(PATTERN_BYTES >= PIECE_BYTES);
 /// Each completion queues at most two operations, so a turn's fit the ring's 1024 entries.
 const COMPLETIONS_PER_TURN: usize = 448;
 /// A client that was told the end has this long to end too.

@@ -20,7 +20,8 @@ use super::super::replies::Fate;
 use super::super::rules::Rules;
 use super::super::service::{Answer, Personality};
 use super::super::{BACKLOG, Mode};
-use super::{Came, Worker, pattern_piece};
+use super::buffers::pattern_piece;
+use super::{Came, Worker};
 
 /// What a connection of a backend with faults has beside the others.
 #[derive(Debug)]
