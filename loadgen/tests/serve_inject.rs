@@ -322,6 +322,21 @@ fn a_client_that_reads_nothing_is_not_asked_for_more() {
 }
 
 #[test]
+fn answers_that_nobody_reads_are_not_heaped_up() {
+    let served = served("http", &["delay 1ms"]);
+    let mut stream = served.connect(0);
+    // A receive holds some of them; they fit the sockets, so this does not wait.
+    let asked = 2000;
+    stream.write_all("GET /bytes/1048576 HTTP/1.1\r\n\r\n".repeat(asked).as_bytes()).unwrap();
+    while status(&served)["requests"] == 0 {
+        std::thread::sleep(5 * MS);
+    }
+    std::thread::sleep(200 * MS);
+    let begun = status(&served)["requests"].as_u64().unwrap();
+    assert!(begun < asked as u64, "all {begun} were answered into memory");
+}
+
+#[test]
 fn what_cannot_be_injected_is_said_with_the_cure() {
     for (arguments, code, what) in [
         (&["--inject", "dely 5ms"][..], 2, "there is no fault `dely`"),
