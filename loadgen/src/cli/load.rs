@@ -78,6 +78,9 @@ pub(super) struct ConnArguments {
     target: TargetArguments,
     #[command(flatten)]
     load: LoadArguments,
+    /// Only connect and close, and ask nothing
+    #[arg(long, conflicts_with_all = ["size", "verify"])]
+    connect_only: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -184,7 +187,9 @@ pub(super) fn http(arguments: &HttpArguments) -> Result<ExitCode, Failure> {
 /// Runs [`Workload::Conn`].
 pub(super) fn conn(arguments: &ConnArguments) -> Result<ExitCode, Failure> {
     let target = arguments.target.target();
-    measure(&arguments.load.plan(&target, Workload::Conn)?, &target, &arguments.common)
+    let connect_only = arguments.connect_only;
+    let plan = Plan { connect_only, ..arguments.load.plan(&target, Workload::Conn)? };
+    measure(&plan, &target, &arguments.common)
 }
 
 fn measure(plan: &Plan, target: &Where, common: &Common) -> Result<ExitCode, Failure> {

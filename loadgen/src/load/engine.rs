@@ -99,6 +99,7 @@ pub(super) struct Summary {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in each worker")]
 enum Phase {
     /// Connections are established; those that are not by then come later.
     Connecting { until_ns: u64 },
@@ -186,10 +187,13 @@ impl<'a, I: Io> Worker<'a, I> {
         over || self.gives_up()
     }
 
-    /// A first wave of connects without a single success: the target is not there.
+    /// A first wave of connects without a single success, and nobody else has one: the target is
+    /// not there.
     fn gives_up(&self) -> bool {
         let first_wave = u32::try_from(self.slots.len()).unwrap_or(u32::MAX).min(CONNECTING_MAX);
-        self.summary.connects == 0 && self.connect_failures >= first_wave
+        self.summary.connects == 0
+            && self.connect_failures >= first_wave
+            && !self.arrival.somebody_connected()
     }
 
     /// How many completions to wait for, and until when something is due in any case.
@@ -311,6 +315,8 @@ impl<'a, I: Io> Worker<'a, I> {
     }
 
     fn finish(mut self) -> (Summary, Recorder) {
+        // Nothing is in flight any more, unless it was given up.
+        self.end_drain();
         if let Phase::Running(offer) = &self.phase {
             let end_ns =
                 if offer.is_used_up() { self.now_ns.min(offer.until_ns) } else { offer.until_ns };

@@ -81,15 +81,16 @@ pub fn advice(name: &str) -> Option<&'static str> {
     match name {
         "ports_exhausted" => Some(PORTS_ADVICE),
         "no_descriptors" => Some("raise `ulimit -n` or use fewer -c"),
-        "unexpected_reply" => {
-            Some("a reply is one line: `Hello from NAME`, or the request itself (an echo)")
-        }
+        "unexpected_reply" => Some(
+            "a reply is one line, `Hello from NAME` or the request itself (an echo), and over \
+                 HTTP a response of HTTP/1.1; accept more with --verify len or off",
+        ),
         _ => None,
     }
 }
 
 const PORTS_ADVICE: &str = "the local ports for this target are used up (TIME_WAIT); use --close rst, \
-     widen net.ipv4.ip_local_port_range, or set net.ipv4.tcp_tw_reuse=1";
+     give more addresses (--source), widen net.ipv4.ip_local_port_range, or set net.ipv4.tcp_tw_reuse=1";
 
 #[cfg(test)]
 mod tests {

@@ -116,6 +116,11 @@ impl Arrival<'_> {
         self.gate.stopped()
     }
 
+    /// Whether any worker had a connection.
+    pub(super) fn somebody_connected(&self) -> bool {
+        self.gate.counts.iter().any(|counts| counts.connects.load(Ordering::Relaxed) > 0)
+    }
+
     /// Tells how far this worker is.
     pub(super) fn tell(&self, told: Told) {
         let counts = &self.gate.counts[self.index];

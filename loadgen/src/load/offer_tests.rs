@@ -69,7 +69,7 @@ fn nothing_is_sent_when_the_time_is_over() {
 
 #[test]
 fn whatever_is_taken_when_intended_is_started_and_unsent() {
-    let mut random = fastrand_like(7);
+    let mut random = xorshift(7);
     for case in 0..200 {
         let rate = [None, Some(0.3), Some(7.0)][case % 3];
         let requests = [None, Some(5), Some(100)][case / 3 % 3];
@@ -78,7 +78,7 @@ fn whatever_is_taken_when_intended_is_started_and_unsent() {
         for _ in 0..random() % 500 {
             now_ns += random() % (2 * MS);
             let _ = offer.take(now_ns);
-            if random() % 300 == 0 {
+            if random().is_multiple_of(300) {
                 offer.end(now_ns);
             }
         }
@@ -103,7 +103,7 @@ fn workers_share_a_schedule() {
 }
 
 /// Numbers that are the same each time (xorshift64).
-fn fastrand_like(mut state: u64) -> impl FnMut() -> u64 {
+fn xorshift(mut state: u64) -> impl FnMut() -> u64 {
     move || {
         state ^= state << 13;
         state ^= state >> 7;

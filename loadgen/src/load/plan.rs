@@ -87,6 +87,8 @@ pub struct Plan {
     pub lifetime: Lifetime,
     /// Local addresses that connections come from, in turn; empty leaves it to the kernel.
     pub sources: Vec<IpAddr>,
+    /// [`Workload::Conn`] only connects and closes, and asks nothing.
+    pub connect_only: bool,
     /// What drives the sockets.
     pub engine: Engine,
     /// How often the caller is told how it goes.
@@ -124,6 +126,7 @@ impl Plan {
             pipeline: NonZeroU32::MIN,
             lifetime: Lifetime::Forever,
             sources: Vec::new(),
+            connect_only: false,
             engine: Engine::Auto,
             progress_every: Duration::from_millis(200),
         }
@@ -199,6 +202,7 @@ impl Plan {
     /// Whom to expect answers from, to `request`.
     pub(super) fn names(&self, request: &[u8]) -> Names {
         match self.workload {
+            Workload::Conn if self.connect_only => Names::of_connects(),
             Workload::Ping | Workload::Conn => Names::of_lines(request, self.sizes, self.verify),
             Workload::Http => Names::of_http(&self.http(), self.sizes, self.verify),
         }

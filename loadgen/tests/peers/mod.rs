@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use loadgen::report::{Distribution, Interval, Report};
 use loadgen::serve::{self, Backend, Mode, Serving};
 
 /// One backend on one thread.
@@ -51,4 +52,30 @@ pub(crate) fn echo(stream: &mut TcpStream, mut before: impl FnMut()) {
             return;
         }
     }
+}
+
+/// What holds for every run, whatever happened in it.
+#[track_caller]
+pub(crate) fn check(report: &Report) {
+    let totals = &report.totals;
+    let accounted = totals.ok + totals.errors + totals.unanswered + totals.unsent;
+    assert_eq!(totals.intended, accounted, "{totals:?}");
+    assert_eq!(report.errors.values().sum::<u64>(), totals.errors, "{:?}", report.errors);
+    let latency = &report.latency;
+    for kind in [&latency.response, &latency.service, &latency.wait_late, &latency.wait_busy] {
+        assert_eq!(kind.count(), totals.ok + totals.unanswered, "{totals:?}");
+    }
+    let sum = |of: fn(&Interval) -> u64| report.intervals.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|one| one.ok), totals.ok);
+    assert_eq!(sum(|one| one.errors), totals.errors);
+    assert_eq!(sum(|one| one.bytes_in), totals.bytes_in);
+    assert_eq!(sum(|one| one.bytes_out), totals.bytes_out);
+    assert_eq!(sum(|one| one.response.count()), latency.response.count());
+    assert_eq!(sum(|one| one.backends.values().sum()), totals.ok);
+    assert_eq!(report.backends.iter().map(|one| one.responses).sum::<u64>(), totals.ok);
+    let mut response = Distribution::default();
+    report.intervals.iter().for_each(|one| response.add(&one.response));
+    assert_eq!(response, latency.response);
+    let length: f64 = report.intervals.iter().map(|one| one.length_s).sum();
+    assert!((length - totals.elapsed_s).abs() < 1e-6, "{length} {}", totals.elapsed_s);
 }

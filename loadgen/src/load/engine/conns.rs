@@ -9,7 +9,7 @@ use crate::load::failure::Failure;
 use crate::load::flow::{Ended, Ops, State, Step};
 use crate::load::offer::nanoseconds;
 use crate::load::plan::{Close, Workload};
-use crate::load::reply::Progressed;
+use crate::load::reply::{BackendId, Progressed};
 
 impl<I: Io> Worker<'_, I> {
     /// Hands what the kernel answered to the connection that asked.
@@ -59,6 +59,14 @@ impl<I: Io> Worker<'_, I> {
                 let count = slot.grant(self.plan.depth());
                 let generation = slot.owner(index).generation;
                 self.places.add(Place { slot: index, generation, count, since_ns: self.now_ns });
+            }
+            Workload::Conn if self.plan.connect_only => {
+                // That it stands is the answer.
+                self.on_reply(index, Progressed::Whole(BackendId::default()));
+                self.slots[index as usize].failures = 0;
+                let step = self.slots[index as usize].flow.close();
+                self.perform(index, step);
+                return;
             }
             Workload::Conn => self.send(index, 1),
         }

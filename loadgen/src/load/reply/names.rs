@@ -58,6 +58,12 @@ impl Names {
         Self::new("echo", echo, Form::Line { bytes, bytes_max }, verify)
     }
 
+    /// Those who accept, and are asked nothing.
+    pub(in crate::load) fn of_connects() -> Self {
+        let form = Form::Line { bytes: None, bytes_max: 0 };
+        Self::new("accepted", Vec::new(), form, Verify::Full)
+    }
+
     /// Nobody yet, of those who answer `request`. The content of a body is known when a size was
     /// asked for and no path; otherwise a backend can only be compared with itself, which
     /// [`Verify::Crc`] and [`Verify::Full`] do and pages that change do not stand.
