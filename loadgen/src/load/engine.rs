@@ -165,8 +165,9 @@ impl<'a, I: Io> Worker<'a, I> {
         let mut completions = Vec::with_capacity(COMPLETIONS_PER_TURN);
         while !self.is_done() {
             self.start_what_may();
-            let (want, timeout) = self.wait();
+            let (want, due_ns) = self.wait();
             self.stamp();
+            let timeout = Duration::from_nanos(due_ns.saturating_sub(self.entered_ns));
             self.io.submit_and_wait(want, Some(timeout))?;
             self.now_ns = uring::monotonic_ns();
             self.recorder.turn_page(self.now_ns, |backend| self.names.name(backend).to_owned());
@@ -197,7 +198,7 @@ impl<'a, I: Io> Worker<'a, I> {
     }
 
     /// How many completions to wait for, and until when something is due in any case.
-    fn wait(&mut self) -> (u32, Duration) {
+    fn wait(&mut self) -> (u32, u64) {
         let may_send = self.first_place().is_some();
         let due_ns = match &self.phase {
             Phase::Connecting { .. } => self.now_ns + WAITING_TURN_NS,
@@ -216,7 +217,7 @@ impl<'a, I: Io> Worker<'a, I> {
         let due_ns = due_ns.min(self.recorder.edge_ns());
         let due_ns = self.retries.next_ns().map_or(due_ns, |retry_ns| due_ns.min(retry_ns));
         let waits = due_ns > self.now_ns && (self.to_open.is_empty() || !self.may_open());
-        (u32::from(waits), Duration::from_nanos(due_ns.saturating_sub(self.now_ns)))
+        (u32::from(waits), due_ns)
     }
 
     /// Everything queued since the last turn leaves now. A turn queues less than the ring holds,
