@@ -106,7 +106,7 @@ impl<I: Io> Bench<I> {
     fn pair(&mut self, slot: u32) -> (Socket, TcpStream) {
         let listener = listener();
         let socket = self.connect(&address(&listener), slot);
-        (socket, listener.accept().expect("it is connected").0)
+        (socket, accepted(&listener))
     }
 
     fn receive(&mut self, socket: &Socket, slot: u32) -> Result<Vec<u8>, Errno> {
@@ -148,7 +148,7 @@ impl<I: Io> Bench<I> {
         SockRef::from(&*socket).set_send_buffer_size(4096).expect("it can be small");
         self.io.connect(&socket, &target, Owner::slot(slot));
         assert_eq!(done(self.wait(Op::Connect, slot)), Ok(0));
-        let peer = listener.accept().expect("it is connected").0;
+        let peer = accepted(&listener);
         let text: Vec<u8> = (0..BUFFER_BYTES).map(|at| (at % 251) as u8).collect();
         self.send(&socket, &text, slot);
         self.expect_nothing();
@@ -162,6 +162,13 @@ fn new_socket(address: &SockAddr) -> Socket {
 
 fn listener() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")
+}
+
+/// A test that waits in vain shall fail.
+fn accepted(listener: &TcpListener) -> TcpStream {
+    let (peer, _) = listener.accept().expect("it is connected");
+    peer.set_read_timeout(Some(Duration::from_secs(30))).expect("an open socket");
+    peer
 }
 
 fn address(listener: &TcpListener) -> SockAddr {
@@ -185,6 +192,7 @@ fn nothing_is_told_before_it_is_submitted<I: Io>() {
     let mut bench = Bench::<I>::new();
     let (socket, mut peer) = bench.pair(1);
     peer.write_all(b"early").expect("it is connected");
+    bench.expect_nothing();
     bench.send(&socket, b"hi", 1);
     bench.io.recv(&socket, Readiness::Unknown, Owner::slot(1));
     bench.io.completions(&mut bench.came);
@@ -244,13 +252,9 @@ fn more_than_a_buffer_comes_in_several<I: Io>() {
     let (socket, mut peer) = bench.pair(1);
     let text: Vec<u8> = (0..20_000_u32).map(|at| (at % 251) as u8).collect();
     peer.write_all(&text).expect("it fits the socket");
-    drop(peer);
     let mut all = Vec::new();
-    loop {
+    while all.len() < text.len() {
         let bytes = bench.receive(&socket, 1).expect("an open connection");
-        if bytes.is_empty() {
-            break;
-        }
         assert!(bytes.len() <= 4096);
         all.extend(bytes);
     }
@@ -501,7 +505,7 @@ fn descriptors_are_used_again<I: Io>() {
             came.outcome
         };
         assert_eq!(done(wait(&mut bench)), Ok(0));
-        let (mut peer, _) = listener.accept().expect("it is connected");
+        let mut peer = accepted(&listener);
         bench.io.send_whole(&socket, buffer, range.clone(), owner);
         assert_eq!(done(wait(&mut bench)), Ok(3));
         bench.io.recv(&socket, Readiness::Empty, owner);
