@@ -19,15 +19,16 @@ pub struct Sizes {
 }
 
 /// How closely a reply is looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
     /// Only where it ends.
     Off,
     /// Its length.
     Len,
-    /// Its checksum (CRC-32).
+    /// Its checksum (CRC-32). Of a body that is not known beforehand it must be that of the first one
+    /// from the same backend, which pages that change do not stand.
     Crc,
-    /// Each of its bytes.
+    /// Each of its bytes, as far as they are known beforehand.
     #[default]
     Full,
 }

@@ -65,18 +65,18 @@ impl Names {
     }
 
     /// Nobody yet, of those who answer `request`. The content of a body is known when a size was
-    /// asked for and no path; otherwise a backend can only be compared with itself, which
-    /// [`Verify::Crc`] and [`Verify::Full`] do and pages that change do not stand.
+    /// asked for and no path.
     pub(in crate::load) fn of_http(request: &HttpRequest, sizes: Sizes, verify: Verify) -> Self {
         let head_only = request.method == Method::Head;
         let bytes = sizes.reply.map(u64::from);
+        let is_known = request.path.is_none();
         let body = match (verify, bytes) {
             _ if head_only => Expect::Anything,
-            (Verify::Off, _) | (Verify::Len, None) => Expect::Anything,
-            (Verify::Len, Some(bytes)) => Expect::Bytes(bytes),
-            (Verify::Crc, Some(bytes)) if request.path.is_none() => filler_crc(bytes),
-            (Verify::Full, Some(bytes)) if request.path.is_none() => Expect::Filler(bytes),
-            (Verify::Crc | Verify::Full, bytes) => Expect::Same(bytes),
+            (Verify::Off, _) | (Verify::Len | Verify::Full, None) => Expect::Anything,
+            (Verify::Crc, Some(bytes)) if is_known => filler_crc(bytes),
+            (Verify::Full, Some(bytes)) if is_known => Expect::Filler(bytes),
+            (Verify::Len | Verify::Full, Some(bytes)) => Expect::Bytes(bytes),
+            (Verify::Crc, bytes) => Expect::Same(bytes),
         };
         Self::new("http", Vec::new(), Form::Http { head_only, body }, verify)
     }
