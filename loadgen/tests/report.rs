@@ -154,7 +154,9 @@ fn the_schema_is_printed() {
 fn results_are_merged_and_compared() {
     let directory = Directory::new("merge");
     let a = directory.write("a.json", &sample().to_json());
-    let b = directory.write("b.json", &sample().to_json());
+    let mut second = sample();
+    second.config.seed = 43;
+    let b = directory.write("b.json", &second.to_json());
     let sum = directory.file("sum.json");
     let output = loadgen(&["merge", path(&a), path(&b), "-o", path(&sum)]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

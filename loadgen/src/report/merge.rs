@@ -13,6 +13,14 @@ pub enum MergeError {
     /// One result or none.
     #[error("there is nothing to merge: give two results or more")]
     TooFew,
+    /// The same result twice would count everything twice.
+    #[error("{first} and {file} are the same result; give each of them once")]
+    Twice {
+        /// The first file.
+        first: String,
+        /// The other one.
+        file: String,
+    },
     /// They measured different things.
     #[error(
         "{file} is of another run than {first}: {what} is {other}, not {value}; merge only what \
@@ -40,6 +48,12 @@ pub enum MergeError {
 /// # Errors
 /// When they are not results of one run.
 pub fn merge(parts: Vec<(String, Report)>) -> Result<Report, MergeError> {
+    for (index, (file, report)) in parts.iter().enumerate() {
+        if let Some((first, _)) = parts[..index].iter().find(|(_, earlier)| earlier == report) {
+            let (first, file) = (first.clone(), file.clone());
+            return Err(MergeError::Twice { first, file });
+        }
+    }
     let mut parts = parts.into_iter();
     let (first, mut sum) = parts.next().ok_or(MergeError::TooFew)?;
     if parts.len() == 0 {

@@ -11,6 +11,7 @@ fn times(of: &[u64]) -> Distribution {
 
 fn merged(change: impl FnOnce(&mut Report)) -> Result<Report, MergeError> {
     let mut other = sample();
+    other.config.seed = 43;
     change(&mut other);
     merge(vec![("a.json".to_owned(), sample()), ("b.json".to_owned(), other)])
 }
@@ -139,5 +140,7 @@ fn what_is_not_one_run_is_refused_with_the_difference() {
         assert!(error.contains(words) && error.contains("b.json"), "{error}");
     }
     assert_eq!(merge(vec![("a".to_owned(), sample())]).err(), Some(MergeError::TooFew));
+    let same = merged(|other| other.config.seed = 42).expect_err("the same").to_string();
+    assert!(same.starts_with("a.json and b.json are the same result"), "{same}");
     assert_eq!(merge(Vec::new()).err(), Some(MergeError::TooFew));
 }

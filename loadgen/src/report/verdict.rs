@@ -38,8 +38,9 @@ const RULES: [Rule; 13] = [
 ];
 
 /// What a reader should know.
-const NOTES: [Rule; 7] = [
+const NOTES: [Rule; 8] = [
     stopped,
+    started_apart,
     few_samples,
     closed_loop_hides,
     coarse_clock,
@@ -208,6 +209,21 @@ fn stopped(report: &Report) -> Option<String> {
     let (totals, config) = (&report.totals, &report.config);
     totals.stopped.then(|| {
         format!("it was stopped after {:.1} of {:.1} s", totals.elapsed_s, config.duration_s)
+    })
+}
+
+/// Intervals of merged results are aligned by the time since each generator began.
+fn started_apart(report: &Report) -> Option<String> {
+    let parts = report.env.generators.iter();
+    let begun =
+        || parts.clone().filter_map(|part| humantime::parse_rfc3339(&part.env.started_at).ok());
+    let apart = begun().max()?.duration_since(begun().min()?).ok()?.as_secs_f64();
+    let interval = report.intervals.first().map_or(1.0, |interval| interval.length_s);
+    (apart > interval).then(|| {
+        format!(
+            "the generators began {apart:.1} s apart, so that they loaded the target together for \
+             only a part of the time; start them at the same time"
+        )
     })
 }
 

@@ -1,7 +1,7 @@
 //! Each rule of the verdict, just inside its bound and just outside.
 
 use super::*;
-use crate::report::{Direction, Distribution, Hold, Network, Stream, sample};
+use crate::report::{Direction, Distribution, Env, Hold, Network, Part, Stream, sample};
 
 /// A report that nothing is wrong with, and nothing to be said about.
 fn sound() -> Report {
@@ -117,6 +117,7 @@ fn a_closed_loop_has_no_rate_to_reach() {
 fn each_note_is_written_from_its_bound_on_and_makes_nothing_suspect() {
     let cases: &[(&str, Change, Change)] = &[
         ("stopped after 10.0 of 10.0 s", |_| {}, |one| one.totals.stopped = true),
+        ("began 1.1 s apart", |one| begun(one, "01.3"), |one| begun(one, "01.4")),
         (
             "carry no p99",
             |one| one.latency.response = times(1000, 5),
@@ -140,6 +141,14 @@ fn each_note_is_written_from_its_bound_on_and_makes_nothing_suspect() {
         assert!(verdict.valid && verdict.notes.len() == 1, "{words}: {verdict:?}");
         assert!(verdict.notes[0].contains(words), "{verdict:?}");
     }
+}
+
+fn begun(report: &mut Report, seconds: &str) {
+    let part = |seconds: &str| {
+        let started_at = format!("2026-11-21T19:30:{seconds}Z");
+        Part { env: Env { started_at, ..Env::default() }, ..Part::default() }
+    };
+    report.env.generators = vec![part("00.3"), part(seconds)];
 }
 
 fn network(report: &mut Report, retransmitted: u64, listen_drops: u64) {
