@@ -218,7 +218,7 @@ fn shares(state: &State, palette: Palette, area: Rect, buffer: &mut Buffer) {
         if state.backends.len() > rows { rows.saturating_sub(1) } else { state.backends.len() };
     for (y, (name, count)) in (area.y..).zip(&state.backends[..shown]) {
         let share = plot::percent(float(*count) / float(all.max(1)));
-        let name: String = name.chars().filter(|one| !one.is_control()).take(NAME_WIDTH).collect();
+        let name: String = name.chars().take(NAME_WIDTH).collect();
         let figures = format!(" {share:>7} {:>11}", plot::count(*count));
         let room = area.width.saturating_sub(GUTTER + 9 + width(&figures));
         buffer.set_stringn(area.x, y, &name, area.width.into(), Style::new());
