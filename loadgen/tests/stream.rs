@@ -53,6 +53,11 @@ fn source(connection: &mut TcpStream) -> u64 {
     sent
 }
 
+/// Reads to the end, for who does not care what comes.
+fn swallow(mut connection: TcpStream) {
+    sink(&mut connection);
+}
+
 /// Reads to the end: how many bytes, and how many of them were not the pattern.
 fn sink(connection: &mut TcpStream) -> (u64, u64) {
     let mut block = vec![0; 128 * 1024];
@@ -74,8 +79,10 @@ fn echo(connection: &mut TcpStream) {
 /// Does what the first line asks.
 fn obey(mut connection: TcpStream) {
     match first_line(&mut connection).as_str() {
-        "up\n" => drop(sink(&mut connection)),
-        "down\n" => drop(source(&mut connection)),
+        "up\n" => swallow(connection),
+        "down\n" => {
+            source(&mut connection);
+        }
         "bidir\n" => {
             let mut other = connection.try_clone().unwrap();
             std::thread::spawn(move || source(&mut other));
@@ -245,7 +252,9 @@ fn streams_that_end_early_are_errors_by_kind() {
         match number {
             0 => drop(connection),
             1 => uring::close_with_reset(connection.into()),
-            _ if line == "down\n" => drop(source(&mut connection)),
+            _ if line == "down\n" => {
+                source(&mut connection);
+            }
             _ => panic!("{line:?}"),
         }
     });
@@ -257,7 +266,9 @@ fn streams_that_end_early_are_errors_by_kind() {
 
 #[test]
 fn a_run_ends_when_its_last_stream_has_ended() {
-    let address = peer(|mut connection, _| drop(first_line(&mut connection)));
+    let address = peer(|mut connection, _| {
+        first_line(&mut connection);
+    });
     let duration = Duration::from_secs(3600);
     let report = measure(&StreamPlan { duration, ..plan(address, 2, 2, 2) });
     assert_eq!((report.totals.ok, report.totals.errors), (0, 6), "{:?}", report.errors);
@@ -331,10 +342,7 @@ fn the_probe_measures_before_and_under_load() {
 
 #[test]
 fn what_the_probe_was_never_answered_counts_with_its_age() {
-    let address = peer(|mut connection, _| match first_line(&mut connection).as_str() {
-        "echo\n" => drop(sink(&mut connection)),
-        _ => drop(sink(&mut connection)),
-    });
+    let address = peer(|connection, _| swallow(connection));
     let probe = Some(Probe { interval: Duration::from_millis(10), address: None });
     let timeout = Duration::from_millis(50);
     let report = measure(&StreamPlan { probe, timeout, ..plan(address, 1, 0, 0) });
@@ -356,7 +364,7 @@ fn a_probe_that_breaks_leaves_the_streams_and_is_told() {
                     sink(&mut connection);
                 }
             }
-            _ => drop(sink(&mut connection)),
+            _ => swallow(connection),
         });
         let probe = Some(Probe { interval: Duration::from_millis(10), address: None });
         let report = measure(&StreamPlan { probe, ..plan(address, 1, 0, 0) });
@@ -371,7 +379,7 @@ fn a_probe_that_breaks_leaves_the_streams_and_is_told() {
 
 #[test]
 fn a_raw_probe_takes_any_line_of_another_peer() {
-    let sinks = peer(|mut connection, _| drop(sink(&mut connection)));
+    let sinks = peer(|connection, _| swallow(connection));
     let greets = peer(|mut connection, _| {
         while !first_line(&mut connection).is_empty() {
             connection.write_all(b"Hello from B1\n").unwrap();
