@@ -312,3 +312,22 @@ fn a_socket_that_met_itself_is_known_also_by_a_wildcard_address() {
     let (here, _there) = tcp_pair();
     assert!(!uring::is_connected_to_itself(&here));
 }
+
+#[test]
+fn what_is_discarded_is_counted_and_gone_and_takes_no_buffer() {
+    let Some(mut ring) = ring() else { return };
+    let (here, mut there) = tcp_pair();
+    ring.discard(&here, 5, Readiness::Empty, Owner::slot(1));
+    assert_silent(&mut ring);
+    let free = ring.buffers_free();
+    there.write_all(b"12345rest").unwrap();
+    let discarded = answer(&mut ring);
+    assert!(matches!(discarded.outcome, Outcome::Done(5)), "{discarded:?}");
+    assert_eq!((discarded.token.op, ring.buffers_free()), (Op::Recv, free));
+    ring.recv(&here, Readiness::Unknown, Owner::slot(1));
+    let rest = answer(&mut ring);
+    assert_eq!(received(&mut ring, &rest), b"rest");
+    drop(there);
+    ring.discard(&here, 5, Readiness::Unknown, Owner::slot(1));
+    assert!(matches!(answer(&mut ring).outcome, Outcome::EndOfStream));
+}
