@@ -190,6 +190,7 @@ pub(crate) fn held() -> Report {
         probes_ok: 1198,
         probes_failed: 2,
         generator_bytes_per_connection: 412.0,
+        ..Hold::default()
     };
     let mut report = nothing();
     report.config.workload = "hold".to_owned();
