@@ -97,6 +97,12 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "released twice")]
+    fn a_buffer_that_nobody_has_taken_cannot_be_given_back() {
+        Buffers::new(1, 100, 0).release(BufferId(0));
+    }
+
+    #[test]
     #[should_panic(expected = "is not held")]
     fn a_buffer_that_was_given_back_cannot_be_read() {
         let mut buffers = Buffers::new(1, 100, 0);

@@ -275,6 +275,7 @@ fn the_end_comes_after_the_bytes<I: Io>() {
         assert_eq!(words, Ok(b"last words".to_vec()));
         assert_eq!(bench.receive(&socket, 1), Ok(Vec::new()));
         assert_eq!(bench.receive(&socket, 1), Ok(Vec::new()), "it does not come to life again");
+        assert_eq!(bench.io.buffers_free(), 14, "the end needs no buffer");
     }
 }
 
@@ -306,6 +307,7 @@ fn a_reset_is_told<I: Io>() {
         drop(peer);
         let told = if ask_first { bench.received(1) } else { bench.receive(&socket, 1) };
         assert_eq!(told, Err(Errno::ECONNRESET));
+        assert_eq!(bench.io.buffers_free(), 14);
     }
 }
 

@@ -302,6 +302,11 @@ fn responses_of_several_backends_follow_each_other() {
         input.concat().as_bytes(),
         &["B1", "B2", "B1", "503", "B1"],
     );
+    let greetings = ["B1", "B2", "B1"].map(|name| {
+        let body = format!("Hello from {name}");
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    });
+    check_cut(|| http("64", Verify::Full), greetings.concat().as_bytes(), &["B1", "B2", "B1"]);
     let input = response("B1", &big).repeat(2) + &response("B2", &big);
     check_with(http("64:20k", Verify::Full), &[(&input, "B1 B1 B2"), (&input, "B1 B1 B2")]);
 }
@@ -320,6 +325,8 @@ fn a_status_that_means_failure_is_told_and_the_connection_may_go_on() {
         assert!(!reply.stays());
         reply.restart();
         assert!(reply.stays());
+        assert_eq!(feed(&mut reply, &mut names, text.as_bytes()), [expected]);
+        assert!(!reply.stays(), "the same on another connection");
     }
 }
 
@@ -343,6 +350,14 @@ fn the_end_of_the_stream_completes_a_response_of_no_length() {
     let (mut reply, mut names) = (Reply::default(), lines("4", Verify::Full));
     feed(&mut reply, &mut names, b"ab");
     assert_eq!(reply.end(&mut names), None);
+}
+
+#[test]
+fn a_body_that_reads_like_a_response_is_none() {
+    let inner = response("B2", "hi");
+    let outer = response("B1", &inner);
+    let (head, body) = outer.split_at(outer.len() - inner.len());
+    check_with(http("64", Verify::Full), &[(head, PART), (body, "B1"), (&inner, "B2")]);
 }
 
 #[test]
