@@ -118,8 +118,9 @@ impl<'a, I: Io> Worker<'a, I> {
         index: usize,
     ) -> Result<Self, LoadError> {
         let Settled { plan, request: text, .. } = *settled;
-        let batch = text.len() * usize::try_from(plan.depth()).unwrap_or(usize::MAX).min(BATCH_MAX);
-        let mut io = I::open(&ring_config(text.len(), batch))?;
+        let copies = (BATCH_BYTES_MAX / text.len()).clamp(1, BATCH_MAX);
+        let batch = text.len() * copies.min(usize::try_from(plan.depth()).unwrap_or(BATCH_MAX));
+        let mut io = I::open(&ring_config(plan, text.len(), batch))?;
         let request = Request::fill(&mut io, text, batch);
         let part = plan.part(index);
         let now_ns = uring::monotonic_ns();
@@ -357,9 +358,12 @@ fn socket_address(address: &Address) -> Result<SockAddr, LoadError> {
     }
 }
 
-fn ring_config(request: usize, batch: usize) -> Config {
-    let bytes = if batch > request { batch.max(RECEIVE_BYTES_MIN) } else { batch };
-    let page_multiple = bytes.next_multiple_of(PAGE_BYTES);
+/// Buffers that hold a batch of requests, and what comes back at once.
+fn ring_config(plan: &Plan, request: usize, batch: usize) -> Config {
+    let reply = plan.sizes.reply.map_or(request, |bytes| bytes as usize).min(RECEIVE_BYTES_MAX);
+    let is_more = batch > request || plan.workload == Workload::Http;
+    let receive = if is_more { reply.max(RECEIVE_BYTES_MIN) } else { reply };
+    let page_multiple = batch.max(receive).next_multiple_of(PAGE_BYTES);
     let buffer_bytes = u32::try_from(page_multiple).expect("a plan bounds its requests");
     let buffers = (BUFFER_MEMORY / page_multiple).next_power_of_two().clamp(16, 1024);
     let buffers = u16::try_from(buffers).expect("1024 fits");
@@ -390,8 +394,13 @@ const WAITING_TURN_NS: u64 = 1_000_000;
 const STOPPED_DRAIN_NS: u64 = 500_000_000;
 /// Requests that one send carries at the most.
 const BATCH_MAX: usize = 256;
+/// The same in bytes, of more than one.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 const PAGE_BYTES: usize = 4096;
-/// Several replies come at once where several requests are in flight.
+/// Several replies come at once where several requests are in flight, and pages are longer than
+/// lines.
 const RECEIVE_BYTES_MIN: usize = 16 << 10;
+/// What a socket's buffer holds anyway.
+const RECEIVE_BYTES_MAX: usize = 256 << 10;
 /// Replies wait in buffers for a turn at most, so this is for the largest requests.
 const BUFFER_MEMORY: usize = 16 << 20;
