@@ -190,6 +190,30 @@ fn a_server_that_goes_away_is_missed_by_every_request_from_then_on() {
 }
 
 #[test]
+fn requests_that_wait_for_a_connection_that_never_comes_say_why() {
+    for rate in [Some(Rate::constant(1000.0)), None] {
+        let (serving, address) = serve(Mode::Echo);
+        let mut serving = Some(serving);
+        let mut on_progress = |progress: &Progress<'_>| {
+            if progress.phase == Phase::Measuring && progress.so_far.ok > 0 {
+                serving.take().into_iter().for_each(loadgen::serve::Serving::stop);
+            }
+        };
+        let plan = Plan {
+            rate,
+            duration: Duration::from_secs(1),
+            progress_every: Duration::from_millis(50),
+            requests: None,
+            ..plan(address, Workload::Ping, 1)
+        };
+        let report = load::run(&plan, &mut on_progress, &AtomicBool::new(false)).unwrap();
+        check(&report);
+        assert!(report.errors["connect_refused"] > 0, "{:?}", report.errors);
+        assert_eq!(report.totals.unsent > 0, rate.is_some(), "{:?}", report.totals);
+    }
+}
+
+#[test]
 fn a_socket_in_the_file_system_is_a_target() {
     let path = std::env::temp_dir().join(format!("loadgen-requests-{}.sock", std::process::id()));
     let listener = UnixListener::bind(&path).unwrap();

@@ -3,7 +3,8 @@
 //!
 //! A closed loop may start a request whenever a connection is free. An open loop has a schedule that
 //! was fixed before it began: the warm-up has one of its own, so that the measured time begins with
-//! a fresh one, and what it calls for does not depend on the target.
+//! a fresh one, and what it calls for does not depend on the target. What a warm-up has not sent at
+//! its end is dropped: nothing of it counts, so it shall not take the place of what does.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) struct Offer {
 #[derive(Clone, Debug)]
 struct Schedules {
     start_ns: u64,
-    /// Until its next request would be due in the measured time.
+    /// Until the measured time begins, or its next request would be due then.
     warm_up: Option<Schedule>,
     measured: Schedule,
     /// As it was before its first request.
@@ -69,7 +70,7 @@ impl Offer {
             left: part.requests,
             started: 0,
         };
-        offer.end_warm_up();
+        offer.end_warm_up(start_ns);
         offer
     }
 
@@ -78,11 +79,12 @@ impl Offer {
         if self.is_over(now_ns) {
             return None;
         }
+        self.end_warm_up(now_ns);
         let due = match &mut self.schedules {
             None => Due { intended_ns: None, measured: now_ns >= self.measure_from_ns },
             Some(schedules) => schedules.take(self.measure_from_ns, self.until_ns, now_ns)?,
         };
-        self.end_warm_up();
+        self.end_warm_up(now_ns);
         if due.measured {
             self.started += 1;
             self.left = self.left.map(|left| left - 1);
@@ -144,10 +146,10 @@ impl Offer {
         self.until_ns.saturating_sub(self.measure_from_ns)
     }
 
-    fn end_warm_up(&mut self) {
+    fn end_warm_up(&mut self, now_ns: u64) {
+        let measure_from_ns = self.measure_from_ns;
         let Some(schedules) = &mut self.schedules else { return };
-        let warm_up_ns = self.measure_from_ns - schedules.start_ns;
-        if schedules.warm_up.as_ref().is_some_and(|warm_up| warm_up.peek_ns() >= warm_up_ns) {
+        if now_ns >= measure_from_ns || schedules.next_ns(measure_from_ns).0 >= measure_from_ns {
             schedules.warm_up = None;
         }
     }

@@ -264,13 +264,14 @@ impl<I: Io> Worker<'_, I> {
     }
 
     /// A connect failed. In a closed loop its connection would have carried a request at once: that
-    /// is the one that failed. In an open loop requests wait for a connection.
+    /// is the one that failed. In an open loop requests wait for another connection; if there is
+    /// none, the one that has waited for longest fails, so that it is told why.
     pub(super) fn connect_failed(&mut self, index: u32, failure: Failure) {
         self.connect_failures += 1;
         self.summary.connect_failure = Some(failure);
         if let Phase::Running(offer) = &mut self.phase
             && self.slots[index as usize].asked.is_empty()
-            && !offer.is_open_loop()
+            && (self.connected == 0 || !offer.is_open_loop())
             && offer.take(self.now_ns).is_some_and(|due| due.measured)
         {
             self.recorder.failed(failure, 1);
