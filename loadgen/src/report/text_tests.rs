@@ -59,6 +59,16 @@ fn a_percentile_that_samples_do_not_carry_is_a_dash() {
 }
 
 #[test]
+fn waits_that_nobody_met_are_not_shown() {
+    let mut report = sample();
+    report.latency.wait_busy = Distribution::default();
+    (0..1000).for_each(|_| report.latency.wait_busy.record_ns(0));
+    let text = text(&report, Look::default());
+    assert!(text.contains("\nwait late ") && !text.contains("\nwait busy "), "{text}");
+    assert!(!text.lines().any(|line| line.ends_with(' ')), "{text}");
+}
+
+#[test]
 fn bulk_and_held_connections_have_sections() {
     let mut probe = Distribution::default();
     (0..2000).for_each(|_| probe.record_ns(340_000));

@@ -73,7 +73,8 @@ fn latency(page: &mut Page, report: &Report) {
         ("wait busy", &latency.wait_busy),
         ("connect", &latency.connect),
     ] {
-        if times.count() > 0 {
+        // Nobody waits in a closed loop, and often not in an open one.
+        if times.max_ns().is_some_and(|ns| ns > 0) {
             times_row(page, name, times);
         }
         if name == "response" {
@@ -103,7 +104,7 @@ fn confidence(page: &mut Page, times: &Distribution) {
             interval.map(|(low, high)| figures::time([low, high][bound] as f64)).unwrap_or_default()
         };
         let cells: String = intervals.iter().map(|&one| format!("{:>CELL$}", of(one))).collect();
-        let text = page.paint(Colour::Faint, &format!("{label}{cells}"));
+        let text = page.paint(Colour::Faint, format!("{label}{cells}").trim_end());
         page.row_of(&text);
     }
 }
