@@ -31,6 +31,7 @@ fn counts_and_histograms_are_added_and_rates_follow() {
     assert_eq!(both.config.rate_per_s, Some(4000.0));
     assert_eq!(both.config.command, ["loadgen", "merge", "a.json", "b.json"]);
     assert_eq!(both.generator.connections_established, 100);
+    assert_eq!(both.generator.busiest, one.generator.busiest);
     let files: Vec<_> = both.env.generators.iter().map(|part| part.file.as_str()).collect();
     assert_eq!(files, ["a.json", "b.json"]);
     assert_eq!(both.env.generators[1].totals, one.totals);
