@@ -75,6 +75,7 @@ fn search(options: &Options, slo: &Slo, runs: &mut Runs<'_>) -> Result<Outcome, 
     let mut search = Search::new(options.from, options.to, options.precision);
     let ticker = Ticker::new(None);
     let mut made: Vec<Made> = Vec::new();
+    let mut unknown = None;
     while let Some(rate_per_s) = search.next_rate() {
         let setting = Setting {
             rate_per_s: Some(rate_per_s),
@@ -83,15 +84,22 @@ fn search(options: &Options, slo: &Slo, runs: &mut Runs<'_>) -> Result<Outcome, 
         };
         let Some(mut report) = runs.measure(&setting)? else { break };
         report.verdict = judge(&report, Some(slo));
-        refuse_unknown(&report, rate_per_s)?;
+        unknown = not_known(&report, rate_per_s);
+        if unknown.is_some() {
+            break;
+        }
         let trial = Trial::of(&report);
         search.on_trial(rate_per_s, trial.vote);
         ticker.show(&line(rate_per_s, &trial, &report));
         made.push(Made { rate_per_s, trial, report });
     }
     let finding = search.finding();
+    let why = match unknown {
+        Some(why) if made.is_empty() => return Err(Failure::Run(why)),
+        why => why.map(|why| format!("  {why}\n")).unwrap_or_default(),
+    };
     Ok(Outcome {
-        text: text(&finding, slo, &made),
+        text: text(&finding, slo, &made) + &why,
         json: json(&finding, slo, &made),
         suspect: finding.limit == Limit::Generator,
         stopped: runs.is_stopped(),
@@ -100,14 +108,13 @@ fn search(options: &Options, slo: &Slo, runs: &mut Runs<'_>) -> Result<Outcome, 
 }
 
 /// An objective that a trial cannot be held against would look like a target that fails.
-fn refuse_unknown(report: &Report, rate_per_s: f64) -> Result<(), Failure> {
+fn not_known(report: &Report, rate_per_s: f64) -> Option<String> {
     let unknown = |missed: &&String| report.totals.ok > 0 && missed.contains(": not known, ");
-    report.verdict.slo_missed.iter().find(unknown).map_or(Ok(()), |missed| {
-        Err(Failure::Run(format!(
-            "a trial at {}/s cannot be judged: {missed}; use a longer --trial, or a higher --from",
-            figures::number(rate_per_s)
-        )))
-    })
+    let missed = report.verdict.slo_missed.iter().find(unknown)?;
+    let rate = figures::number(rate_per_s);
+    Some(format!(
+        "a trial at {rate}/s cannot be judged: {missed}; use a longer --trial, or a higher --from"
+    ))
 }
 
 fn line(rate_per_s: f64, trial: &Trial, report: &Report) -> String {

@@ -105,6 +105,22 @@ fn too_few_samples_for_the_objective_are_no_failure_of_the_target() {
 }
 
 #[test]
+fn trials_that_become_too_short_end_the_search_with_what_is_known() {
+    let outcome = run_search(&options(), |setting| {
+        let few = setting.rate_per_s < Some(1000.0);
+        let mut report = run_of(setting, 3_000_000, 0.1);
+        if few {
+            report.latency.response = Distribution::default();
+            (0..500).for_each(|_| report.latency.response.record_ns(1000));
+        }
+        Ok(report)
+    });
+    let outcome = outcome.expect("something is known");
+    assert!(outcome.text.contains("holds at -/s and not at 1 000/s"), "{}", outcome.text);
+    assert!(outcome.text.contains("a trial at 500/s cannot be judged"), "{}", outcome.text);
+}
+
+#[test]
 fn a_stopped_search_tells_the_bounds_so_far() {
     let stop = AtomicBool::new(false);
     let mut trials = 0;
