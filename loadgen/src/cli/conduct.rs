@@ -87,6 +87,7 @@ pub(super) fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
         signals.wait();
         seen.store(true, Ordering::Relaxed);
         signals.wait();
+        super::view::restore();
         std::process::exit(STOPPED.into());
     };
     std::thread::Builder::new().name("signals".into()).spawn(wait).map_err(Failure::run)?;

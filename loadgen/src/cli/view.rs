@@ -37,7 +37,8 @@ enum Way {
 }
 
 impl View {
-    /// A view that suits standard error; `live` false gives lines even in a terminal.
+    /// A view that suits standard error; `live` false gives lines even in a terminal. The `title`
+    /// begins with the workload.
     pub(super) fn new(live: bool, title: &str) -> Self {
         let live = live && std::io::stderr().is_terminal() && knows_more_than_lines();
         let screen = if live { Screen::open().ok() } else { None };

@@ -9,8 +9,10 @@ use super::heat;
 /// What is drawn.
 #[derive(Clone, Debug)]
 pub(super) struct State {
-    /// What is measured.
+    /// What is measured; its first word is the workload.
     pub(super) title: String,
+    /// Whether bytes count, and not answers.
+    bulk: bool,
     /// Where it stands.
     pub(super) phase: Phase,
     /// Since the phase began.
@@ -74,6 +76,7 @@ impl State {
     pub(super) fn new(title: &str) -> Self {
         Self {
             title: title.to_owned(),
+            bulk: title.starts_with("stream"),
             phase: Phase::Connecting,
             elapsed_s: 0.0,
             expected_s: None,
@@ -106,12 +109,8 @@ impl State {
     }
 
     fn add(&mut self, interval: &Interval) {
-        let rate = Rate::of(
-            interval.ok,
-            interval.errors,
-            (interval.bytes_out, interval.bytes_in),
-            interval.length_s,
-        );
+        let bytes = (interval.bytes_out, interval.bytes_in);
+        let rate = self.rate(interval.ok, bytes, interval.length_s);
         if self.history.len() == COLUMNS_MAX {
             self.history.pop_front();
         }
@@ -130,8 +129,18 @@ impl State {
 
     /// What went through on average.
     pub(super) fn average(&self) -> Rate {
-        let Totals { ok, errors, bytes_in, bytes_out, .. } = self.totals;
-        Rate::of(ok, errors, (bytes_out, bytes_in), self.measured_s)
+        let Totals { ok, bytes_in, bytes_out, .. } = self.totals;
+        self.rate(ok, (bytes_out, bytes_in), self.measured_s)
+    }
+
+    fn rate(&self, ok: u64, (up, down): (u64, u64), seconds: f64) -> Rate {
+        let a_second = |count: u64| if seconds > 0.0 { float(count) / seconds } else { 0.0 };
+        if self.bulk {
+            let gbit = |bytes| a_second(bytes) * 8.0 / 1e9;
+            Rate::Bulk { up: gbit(up), down: gbit(down) }
+        } else {
+            Rate::Answers(a_second(ok))
+        }
     }
 
     /// How much of the phase is over, 0 to 1, where that is known.
@@ -154,19 +163,6 @@ impl State {
             Phase::Measuring => "measuring",
             Phase::Draining => "draining",
             Phase::Done => "done",
-        }
-    }
-}
-
-impl Rate {
-    /// Bytes only count where nothing is asked and answered.
-    fn of(ok: u64, errors: u64, (up, down): (u64, u64), seconds: f64) -> Self {
-        let a_second = |count: u64| if seconds > 0.0 { float(count) / seconds } else { 0.0 };
-        if ok + errors == 0 && up + down > 0 {
-            let gbit = |bytes| a_second(bytes) * 8.0 / 1e9;
-            Self::Bulk { up: gbit(up), down: gbit(down) }
-        } else {
-            Self::Answers(a_second(ok))
         }
     }
 }

@@ -159,6 +159,15 @@ fn a_bulk_run_shows_bits() {
     assert!(lines[2].contains("↑ 2.00 ↓ 1.00 Gbit/s"), "{}", lines[2]);
 }
 
+#[test]
+fn requests_that_nobody_answers_are_no_bulk() {
+    let mut state = State::new("ping 127.0.0.1:8080");
+    let totals = Totals { bytes_out: 3200, ..Totals::default() };
+    let interval = Interval { length_s: 1.0, bytes_out: 3200, ..Interval::default() };
+    state.update(&progress(&totals, 1.0, Some(&interval)));
+    assert!(line(&state).contains(" 0.00/s"), "{}", line(&state));
+}
+
 fn progress<'a>(
     totals: &'a Totals,
     elapsed_s: f64,
