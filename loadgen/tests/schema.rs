@@ -1,5 +1,10 @@
 //! The published schema against what is written: nothing is missing, and nothing is more.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
+
+mod common;
+
+use common::{Served, run, text};
 use jsonschema::Validator;
 use loadgen::report::file::JSON_SCHEMA;
 use loadgen::report::{Direction, Distribution, Hold, Part, Report, Stream, sample};
@@ -53,6 +58,27 @@ fn reports_keep_to_the_schema() {
         let errors: Vec<_> =
             validator.iter_errors(&json(&report)).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?}");
+    }
+}
+
+#[test]
+fn results_of_runs_keep_to_the_schema() {
+    let validator = validator();
+    let served = Served::start(&["--name", "B1", "--port", "0"], 1);
+    let target = served.addresses[0].to_string();
+    for arguments in [
+        &["ping", "-n", "500"][..],
+        &["ping", "-n", "200", "-R", "10k", "--arrivals", "poisson", "--slo", "p99<1s"],
+        &["conn", "-n", "50", "-c", "2"],
+    ] {
+        let output = run(&[arguments, &[target.as_str(), "--json", "-"]].concat());
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{arguments:?}: {error}: {}", text(&output.stderr));
+        });
+        let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{arguments:?}: {errors:?}");
+        let report = Report::from_json(&text(&output.stdout)).expect("it is read back");
+        assert_eq!(report.to_json(), text(&output.stdout), "{arguments:?}: and nothing is lost");
     }
 }
 
