@@ -202,9 +202,9 @@ fn bulk_and_held_connections_have_their_own_figures() {
     for text in ["Gbit/s", "Latency under load", "id=\"bulk-chart\"", "9.92"] {
         assert!(page.contains(text), "{text}");
     }
-    assert!(!page.contains("Goodput"));
+    assert!(!page.contains("Goodput") && !page.contains("id=\"requests\""));
     let (page, _) = rendered("held", &sample::held());
-    for text in ["Alive at the end", "14\u{202f}998", "Held connections"] {
+    for text in ["Alive at the end", "14\u{202f}998", "Held connections", "2 reset"] {
         assert!(page.contains(text), "{text}");
     }
 }

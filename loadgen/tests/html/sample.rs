@@ -176,7 +176,7 @@ pub(crate) fn bulk() -> Report {
     let mut report = nothing();
     report.config.workload = "stream".to_owned();
     report.config.rate_per_s = None;
-    report.totals.elapsed_s = 10.0;
+    report.totals = Totals { elapsed_s: 10.0, intended: 8, ok: 8, ..Totals::default() };
     Report { intervals, stream: Some(stream), ..report }
 }
 
@@ -190,7 +190,7 @@ pub(crate) fn held() -> Report {
         probes_ok: 1198,
         probes_failed: 2,
         generator_bytes_per_connection: 412.0,
-        ..Hold::default()
+        lost: BTreeMap::from([("reset".to_owned(), 2)]),
     };
     let mut report = nothing();
     report.config.workload = "hold".to_owned();

@@ -34,6 +34,8 @@ fn section(id: &str, heading: &str, note: &str, facts: Vec<(&str, Option<String>
 
 fn hold(report: &Report) -> String {
     let Some(hold) = &report.hold else { return String::new() };
+    let lost: Vec<String> =
+        hold.lost.iter().map(|(kind, count)| format!("{} {kind}", plot::count(*count))).collect();
     section(
         "hold",
         "Held connections",
@@ -42,6 +44,7 @@ fn hold(report: &Report) -> String {
             ("wanted", Some(plot::count(hold.wanted))),
             ("established", Some(plot::count(hold.established))),
             ("alive at the end", Some(plot::count(hold.alive))),
+            ("lost, by kind", (!lost.is_empty()).then(|| lost.join(", "))),
             ("time to establish all", Some(plot::seconds(hold.connect_s))),
             ("probes answered", Some(plot::count(hold.probes_ok))),
             ("probes failed", Some(plot::count(hold.probes_failed))),

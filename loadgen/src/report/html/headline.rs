@@ -116,7 +116,9 @@ impl Card {
 /// What became of each request that the plan called for: the sum is shown, since it must fit.
 pub(super) fn requests(report: &Report) -> String {
     let totals = &report.totals;
-    if totals.intended == 0 {
+    let failed = totals.errors + totals.unanswered + totals.unsent;
+    // Of a bulk run these are its streams; they are told when one of them failed.
+    if totals.intended == 0 || (report.stream.is_some() && failed == 0) {
         return String::new();
     }
     let parts = [
