@@ -123,7 +123,7 @@ impl Map {
         let count = self.counts.get(column)?[self.rows - 1 - row];
         let level = plot::level(count, &self.thresholds)?;
         let last = self.thresholds.len() - 1;
-        Some(if last == 0 { TOP } else { level * TOP / last })
+        Some((level * TOP).checked_div(last).unwrap_or(TOP))
     }
 
     fn cell(&self, column: usize, y: u16, cell: &mut ratatui::buffer::Cell) {
