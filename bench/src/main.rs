@@ -6,6 +6,7 @@ mod contender;
 mod cost;
 mod figure;
 mod floor;
+mod generators;
 mod host;
 mod iperf;
 mod network;
@@ -43,6 +44,8 @@ enum Command {
     Cost(cost::Options),
     /// The least that a relay can cost: two sockets, one receive, one send, until SIGTERM
     Floor(floor::Arguments),
+    /// loadgen beside wrk and iperf3 on the same targets
+    Generators(generators::Arguments),
     /// What picking a backend takes, on one thread and on all CPUs
     Pick(pick::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Cost(options) => cost(&options),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
+        Command::Generators(arguments) => generators::run(&arguments),
         Command::Pick(arguments) => pick::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
