@@ -1,0 +1,145 @@
+//! Answers that arithmetic gives beforehand: faults are injected into `loadgen serve`, and what the
+//! generator reports has to be what they amount to. On the ring and on epoll.
+//!
+//! Times are only bounded from below, by what was injected; who was faster is told by thresholds that
+//! lie far from everything that was injected.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
+
+mod common;
+
+use common::{Served, run, text};
+use loadgen::report::Report;
+
+const MS: u64 = 1_000_000;
+const ENGINES: [&str; 2] = ["uring", "epoll"];
+
+/// Runs `words` against a backend with this fault, with every engine.
+fn each_engine(serve: &[&str], words: &[&str], check: impl Fn(&Report)) {
+    for engine in ENGINES {
+        let served = Served::start(&[&["--name", "B1", "--port", "0"], serve].concat(), 1);
+        let target = served.addresses[0].to_string();
+        let words = [&words[..1], &[&target, "--engine", engine, "--json", "-"], &words[1..]];
+        let output = run(&words.concat());
+        let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{error}: {} {}", text(&output.stdout), text(&output.stderr))
+        });
+        let told = if engine == "uring" { "io_uring" } else { "epoll" };
+        assert_eq!(report.generator.engine, told);
+        check_identity(&report);
+        check(&report);
+    }
+}
+
+/// What holds whatever happens.
+fn check_identity(report: &Report) {
+    let totals = &report.totals;
+    let sum = totals.ok + totals.errors + totals.unanswered + totals.unsent;
+    assert_eq!(totals.intended, sum, "{totals:?}");
+    assert_eq!(totals.errors, report.errors.values().sum::<u64>(), "{:?}", report.errors);
+    assert_eq!(totals.ok, report.backends.iter().map(|one| one.responses).sum::<u64>());
+    assert_eq!(totals.ok, report.intervals.iter().map(|one| one.ok).sum::<u64>());
+    assert_eq!(report.latency.response.count(), report.latency.service.count());
+}
+
+/// Response times of at least so long.
+fn slower(report: &Report, ns: u64) -> u64 {
+    let histogram = &report.latency.response.0;
+    histogram.count_between(ns, histogram.high())
+}
+
+#[test]
+fn a_constant_delay_is_in_every_answer() {
+    let words = ["ping", "-c", "4", "-n", "200"];
+    each_engine(&["--inject", "delay 20ms"], &words, |report| {
+        assert_eq!(report.totals.ok, 200);
+        assert!(report.latency.service.0.min() >= 20 * MS * 999 / 1000, "three digits are kept");
+        // Four connections, each at most one request in 20 ms.
+        assert!(report.totals.goodput_per_s <= 201.0, "{}", report.totals.goodput_per_s);
+    });
+}
+
+#[test]
+fn a_bimodal_delay_is_seen_in_its_shares() {
+    let words = ["ping", "-c", "5", "-n", "1000"];
+    each_engine(&["--inject", "delay 1ms 90% 200ms 10%"], &words, |report| {
+        assert_eq!(report.totals.ok, 1000);
+        assert_eq!(slower(report, 190 * MS), 100, "every tenth");
+        let quantile = |quantile| report.latency.response.quantile_ns(quantile).unwrap();
+        assert!(quantile(0.5) < 190 * MS && quantile(0.95) >= 190 * MS);
+    });
+}
+
+#[test]
+fn a_stall_hits_only_those_in_flight_in_a_closed_loop() {
+    // Coordinated omission: whoever waits asks nothing, and what was not asked is not slow.
+    let words = ["ping", "-c", "8", "-d", "3s"];
+    each_engine(&["--inject", "stall 1s at 1s"], &words, |report| {
+        let slow = slower(report, 500 * MS);
+        assert!((1..=8).contains(&slow), "{slow} of {}", report.totals.ok);
+        assert!(report.latency.response.max_ns().unwrap() >= 900 * MS);
+    });
+}
+
+#[test]
+fn a_stall_hits_everybody_who_was_due_in_an_open_loop() {
+    // 200/s: of those that are due in a stall of a second, half wait for half a second or longer.
+    for arrivals in ["constant", "poisson"] {
+        let words = ["ping", "-c", "8", "-d", "3s", "-R", "200", "--arrivals", arrivals];
+        each_engine(&["--inject", "stall 1s at 1s"], &words, |report| {
+            let slow = slower(report, 500 * MS);
+            assert!(slow >= 75, "{slow} of {}", report.totals.intended);
+            if arrivals == "constant" {
+                assert_eq!(report.totals.intended, 600);
+            }
+            assert_eq!(report.totals.ok, report.totals.intended, "all are answered in the end");
+            // Eight wait for their answer, the others for one of these connections.
+            let busy = &report.latency.wait_busy.0;
+            assert!(busy.count_between(400 * MS, busy.high()) >= 75, "it was not the generator");
+        });
+    }
+}
+
+#[test]
+fn every_tenth_answer_that_never_comes_is_counted() {
+    let words = ["ping", "-c", "2", "-n", "100", "--timeout", "300ms"];
+    each_engine(&["--inject", "drop every 10"], &words, |report| {
+        assert_eq!(report.totals.intended, 100);
+        assert_eq!(report.totals.ok, 90, "{:?} {:?}", report.totals, report.errors);
+    });
+}
+
+#[test]
+fn every_tenth_that_is_closed_or_reset_is_an_error_of_its_kind() {
+    for (inject, kind) in [("close every 10", "closed_early"), ("reset every 10", "reset")] {
+        let words = ["ping", "-c", "2", "-n", "100"];
+        each_engine(&["--inject", inject], &words, |report| {
+            assert_eq!(report.totals.ok, 90, "{:?} {:?}", report.totals, report.errors);
+            assert_eq!(report.errors.get(kind), Some(&10), "{:?}", report.errors);
+        });
+    }
+}
+
+#[test]
+fn fast_errors_never_raise_the_goodput() {
+    let http = ["--mode", "http", "--inject", "error every 2"];
+    each_engine(&http, &["http", "-c", "4", "-n", "1000"], |report| {
+        assert_eq!((report.totals.ok, report.totals.errors), (500, 500), "{:?}", report.errors);
+        let seconds = report.totals.elapsed_s;
+        let expected = 500.0 / seconds;
+        let goodput = report.totals.goodput_per_s;
+        assert!((goodput / expected - 1.0).abs() < 0.01, "{goodput} and not {expected}");
+    });
+}
+
+#[test]
+fn what_is_due_is_counted_though_the_target_is_far_too_slow() {
+    // Two connections and 100 ms for each answer: 20 of 100 a second.
+    let words = ["ping", "-c", "2", "-d", "2s", "-R", "100", "--timeout", "500ms"];
+    each_engine(&["--inject", "delay 100ms"], &words, |report| {
+        let totals = &report.totals;
+        assert_eq!(totals.intended, 200);
+        assert!(totals.ok <= 50 && totals.unsent >= 150, "{totals:?}");
+        assert!(!report.verdict.valid, "a generator that cannot keep its rate is suspect");
+    });
+}
