@@ -164,11 +164,12 @@ fn a_stop_ends_the_schedule_where_it_is() {
                 stop.store(true, Ordering::Relaxed);
             }
         };
-        let plan = Plan { duration: Duration::from_secs(3600), rate, ..plan(address, 2, 1.0) };
+        // Pieces of 100 ms: the drain of what is silent takes longer, and is in none of its own.
+        let plan = Plan { duration: Duration::from_secs(1), rate, ..plan(address, 2, 1.0) };
         let report = load::run(&plan, &mut on_progress, &stop).unwrap();
         check(&report);
         assert!(report.totals.stopped);
-        assert!(report.totals.elapsed_s < 60.0, "{}", report.totals.elapsed_s);
+        assert!(report.totals.elapsed_s < 1.0, "{}", report.totals.elapsed_s);
         assert!(report.totals.intended > 0);
     }
 }

@@ -250,7 +250,7 @@ fn connections_come_from_the_addresses_that_were_given_in_turn() {
     });
     let plan = Plan {
         connections: NonZeroU32::new(6).unwrap(),
-        threads: NonZeroUsize::new(2).unwrap(),
+        threads: NonZeroUsize::new(6).unwrap(),
         sources: ["127.0.0.11", "127.0.0.12", "127.0.0.13"].map(|ip| ip.parse().unwrap()).to_vec(),
         ..plan(address, Workload::Ping, 60)
     };
