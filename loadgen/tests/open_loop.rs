@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use loadgen::load::{self, Arrivals, Lifetime, Plan, Rate, Workload};
 use loadgen::report::{Phase, Report};
@@ -239,4 +240,39 @@ fn a_server_that_closes_every_connection_after_a_while_costs_only_what_was_in_fl
         "{:?}",
         report.errors
     );
+}
+
+#[test]
+fn gaps_between_random_arrivals_are_exponential_where_they_arrive() {
+    let distance = |arrivals| {
+        let came = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&came);
+        let address =
+            scripted(move |stream| echo(stream, || seen.lock().unwrap().push(Instant::now())));
+        let duration = Duration::from_secs(5);
+        let report = run(&Plan { arrivals, duration, ..plan(address, 16, 100.0) });
+        let mut came = std::mem::take(&mut *came.lock().unwrap());
+        assert_eq!(came.len() as u64, report.totals.intended);
+        came.sort_unstable();
+        let gaps = came.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64());
+        (kolmogorov_smirnov(gaps.collect(), 100.0), came.len())
+    };
+    let (random, many) = distance(Arrivals::Poisson);
+    // Rejected by chance once in a thousand times; a gap is 10 ms, ten times what a scheduler adds.
+    let critical = |many: usize| 1.95 / (many as f64).sqrt();
+    assert!(random < critical(many), "{random} of {many}");
+    let (even, many) = distance(Arrivals::Constant);
+    assert!(even > 3.0 * critical(many), "even gaps are no random ones: {even}");
+}
+
+/// How far the distribution of `gaps` lies from the exponential one of this rate, at the most.
+fn kolmogorov_smirnov(mut gaps: Vec<f64>, rate: f64) -> f64 {
+    gaps.sort_by(f64::total_cmp);
+    let many = gaps.len() as f64;
+    let steps = gaps.iter().zip(0_u32..).map(|(gap, below)| {
+        let expected = 1.0 - (-gap * rate).exp();
+        let below = f64::from(below) / many;
+        (expected - below).abs().max((expected - below - 1.0 / many).abs())
+    });
+    steps.fold(0.0, f64::max)
 }

@@ -1,7 +1,5 @@
 //! The published schema against what is written: nothing is missing, and nothing is more.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
-
 mod common;
 
 use common::{Served, run, text};

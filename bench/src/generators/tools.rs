@@ -100,8 +100,8 @@ impl Tool {
             Self::Pipelined => own(&["ping", &target, "-c", "64", "-p", "16"]),
             Self::IperfUp => iperf(false),
             Self::IperfDown => iperf(true),
-            Self::StreamUp => own(&["stream", &target, "--up", "1"]),
-            Self::StreamDown => own(&["stream", &target, "--down", "1"]),
+            Self::StreamUp => own(&["stream", &target, "--up", "1", "-w", "0s"]),
+            Self::StreamDown => own(&["stream", &target, "--down", "1", "-w", "0s"]),
             Self::Rate => own(&["ping", &target, "-c", "64", "-R", "50k"]),
             Self::Hold => own(&["hold", &target, "-c", "15k"]),
         }

@@ -8,7 +8,7 @@ use crate::crew::{self, per_second, seconds};
 use crate::load::failure::Failure;
 use crate::report::{
     Backend, Config, Distribution, Env, Generator, Hold, Interval, Latency, Report, SCHEMA, Totals,
-    Verdict,
+    Verdict, judge_workload,
 };
 
 /// What one worker counted.
@@ -64,12 +64,11 @@ pub(super) fn report(
     let elapsed_s = seconds(elapsed_ns);
     let totals = totals(&tallies, elapsed_s, stopped);
     let hold = hold(plan, &tallies, untried, grown_bytes);
-    let verdict = verdict(&hold, &totals);
-    Report {
+    let mut report = Report {
         schema: SCHEMA.to_owned(),
         config: config(plan),
         env,
-        verdict,
+        verdict: Verdict::default(),
         latency: latency(&tallies),
         errors: added(tallies.iter().map(|tally| &tally.errors)),
         backends: backends(&tallies),
@@ -80,7 +79,9 @@ pub(super) fn report(
         network: None,
         stream: None,
         hold: Some(hold),
-    }
+    };
+    report.verdict = judge_workload(&report);
+    report
 }
 
 fn config(plan: &HoldPlan) -> Config {
@@ -208,24 +209,6 @@ fn generator(plan: &HoldPlan, tallies: &[Tally], elapsed_s: f64) -> Generator {
         connections_established: established,
         ports: (!plan.address.is_unix()).then(|| [established.into(), ports]),
     }
-}
-
-/// What only this workload knows; the rest is judged from the figures.
-fn verdict(hold: &Hold, totals: &Totals) -> Verdict {
-    let mut reasons = Vec::new();
-    if hold.alive < hold.wanted && !totals.stopped {
-        let kinds: Vec<String> =
-            hold.lost.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        reasons.push(format!(
-            "of {} connections {} were established and {} stood at the end ({}); look at the \
-             target's log and limits, and at this side's with `loadgen doctor`",
-            hold.wanted,
-            hold.established,
-            hold.alive,
-            kinds.join(", ")
-        ));
-    }
-    Verdict { valid: reasons.is_empty(), reasons, ..Verdict::default() }
 }
 
 fn added<'a>(counts: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<String, u64> {

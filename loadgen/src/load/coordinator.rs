@@ -170,7 +170,7 @@ impl<'a> Coordinator<'a> {
             if !self.workers.iter().all(is_told) {
                 return;
             }
-            let Some(interval) = self.open.pop_front() else { return };
+            let Some(mut interval) = self.open.pop_front() else { return };
             self.done.response.add(&interval.response);
             for (name, count) in &interval.backends {
                 *self.done.backends.entry(name.clone()).or_default() += count;
@@ -178,6 +178,7 @@ impl<'a> Coordinator<'a> {
             self.totals.bytes_in += interval.bytes_in;
             self.totals.bytes_out += interval.bytes_out;
             self.done.ports.look();
+            interval.response = interval.response.compact();
             self.done.intervals.push(interval);
             self.tell(Some(index));
         }

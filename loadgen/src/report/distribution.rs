@@ -44,6 +44,18 @@ impl Distribution {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
+    /// Takes no more memory than its longest time needs: of these, a run keeps one for each interval.
+    ///
+    /// # Panics
+    /// Never: what was counted fits bounds that reach as far.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        let most = self.0.max().max(2);
+        let mut small = Histogram::new_with_bounds(1, most, self.0.sigfig()).expect("1 < 2");
+        small.add(&self.0).expect("its bounds reach as far");
+        Self(small)
+    }
+
     /// The value of a quantile (0 to 1), if at least ten samples lie beyond it; fewer make it luck.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "2^52 samples are years of load")]
@@ -142,6 +154,18 @@ mod tests {
         let back: Distribution = serde_json::from_str(&text).expect("what was written");
         assert_eq!(back, one);
         assert_eq!(back.quantile_ns(0.99), one.quantile_ns(0.99));
+    }
+
+    #[test]
+    fn the_compact_form_counts_the_same_in_less_memory() {
+        let mut one = Distribution::default();
+        (1..=10_000).for_each(|ns| one.record_ns(ns * 977));
+        let small = one.compact();
+        assert!(small.0.distinct_values() * 2 < one.0.distinct_values());
+        let mut sum = Distribution::default();
+        sum.add(&small);
+        assert_eq!((&sum, sum.to_hdr_v2()), (&one, one.to_hdr_v2()));
+        assert_eq!(Distribution::default().compact().count(), 0);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Whether a report can be believed: the rules that make a run SUSPECT, each with its cure.
 
+use std::collections::BTreeMap;
+
 use super::slo::Slo;
 use super::{Report, Verdict, figures};
 
@@ -18,10 +20,18 @@ pub fn judge(report: &Report, slo: Option<&Slo>) -> Verdict {
     }
 }
 
+/// By the rules alone that only its workload knows; the others need what is filled in later.
+#[must_use]
+pub(crate) fn judge_workload(report: &Report) -> Verdict {
+    let rules: [Rule; 3] = [streams_broken, probe_broken, held_missing];
+    let reasons: Vec<String> = rules.iter().filter_map(|rule| rule(report)).collect();
+    Verdict { valid: reasons.is_empty(), reasons, ..Verdict::default() }
+}
+
 type Rule = fn(&Report) -> Option<String>;
 
 /// What makes a run suspect.
-const RULES: [Rule; 13] = [
+const RULES: [Rule; 15] = [
     sums_broken,
     nothing_measured,
     generator_busy,
@@ -30,6 +40,8 @@ const RULES: [Rule; 13] = [
     ports_used_up,
     connections_missing,
     held_missing,
+    streams_broken,
+    probe_broken,
     unanswered,
     too_few_samples,
     processor_stolen,
@@ -126,6 +138,10 @@ fn ports_used_up(report: &Report) -> Option<String> {
 }
 
 fn connections_missing(report: &Report) -> Option<String> {
+    // Of held connections another rule says more.
+    if report.hold.is_some() {
+        return None;
+    }
     let generator = &report.generator;
     let (wanted, established) = (generator.connections_wanted, generator.connections_established);
     (established < wanted).then(|| {
@@ -137,15 +153,50 @@ fn connections_missing(report: &Report) -> Option<String> {
 }
 
 fn held_missing(report: &Report) -> Option<String> {
-    let hold = report.hold.as_ref().filter(|hold| hold.established < hold.wanted)?;
-    // Said already, if the generator says so too.
-    connections_missing(report).is_none().then(|| {
+    let hold = report.hold.as_ref()?;
+    let missing = hold.alive < hold.wanted && !report.totals.stopped;
+    missing.then(|| {
         format!(
-            "only {} of {} connections were held: raise `ulimit -n`, or ask for fewer; `loadgen \
-             doctor` shows the limits",
-            hold.established, hold.wanted
+            "of {} connections {} were established and {} stood at the end ({}); look at the \
+             target's log and limits, and at this side's with `loadgen doctor`",
+            hold.wanted,
+            hold.established,
+            hold.alive,
+            kinds(&hold.lost)
         )
     })
+}
+
+fn streams_broken(report: &Report) -> Option<String> {
+    let totals = &report.totals;
+    (report.stream.is_some() && totals.errors > 0).then(|| {
+        format!(
+            "{} of {} streams did not run to their end as they should ({}): the sums are not those \
+             of all streams; look at the target's log",
+            totals.errors,
+            totals.intended,
+            kinds(&report.errors)
+        )
+    })
+}
+
+fn probe_broken(report: &Report) -> Option<String> {
+    let stream = report.stream.as_ref()?;
+    let silent = stream.probe.as_ref().is_some_and(|probe| probe.count() == 0);
+    let nothing = silent.then_some("no answer");
+    stream.probe_error.as_deref().or(nothing).map(|why| {
+        format!(
+            "the probe failed ({why}), so its round trips are not of the whole time; it needs a peer \
+             that answers lines: `loadgen serve --mode stream`, or another one with --probe-target"
+        )
+    })
+}
+
+/// `2 reset, 1 timeout`.
+fn kinds(counts: &BTreeMap<String, u64>) -> String {
+    let counts: Vec<String> =
+        counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    counts.join(", ")
 }
 
 fn unanswered(report: &Report) -> Option<String> {

@@ -8,6 +8,7 @@ use crate::crew::{self, per_second, seconds};
 use crate::load::failure::Failure;
 use crate::report::{
     self, Config, Distribution, Env, Generator, Interval, Latency, Report, SCHEMA, Totals, Verdict,
+    judge_workload,
 };
 
 /// What one worker counted.
@@ -74,12 +75,11 @@ pub(super) fn report(
     let generator = generator(plan, &tallies, elapsed_s);
     let mut latency = Latency::default();
     tallies.iter().for_each(|tally| latency.connect.add(&tally.connect));
-    let verdict = verdict(&totals, &errors, rounds.as_ref());
-    Report {
+    let mut report = Report {
         schema: SCHEMA.to_owned(),
         config: config(plan),
         env,
-        verdict,
+        verdict: Verdict::default(),
         intervals: intervals(plan, &tallies, elapsed_s),
         stream: Some(stream(&tallies, rounds, elapsed_s)),
         totals,
@@ -90,7 +90,9 @@ pub(super) fn report(
         sut: None,
         network: None,
         hold: None,
-    }
+    };
+    report.verdict = judge_workload(&report);
+    report
 }
 
 fn config(plan: &StreamPlan) -> Config {
@@ -229,30 +231,6 @@ fn generator(plan: &StreamPlan, tallies: &[Tally], elapsed_s: f64) -> Generator 
         connections_established: tallies.iter().map(|tally| tally.established).sum(),
         ports: None,
     }
-}
-
-/// What only this workload knows; the rest is judged from the figures.
-fn verdict(totals: &Totals, errors: &BTreeMap<String, u64>, rounds: Option<&Rounds>) -> Verdict {
-    let mut reasons = Vec::new();
-    if totals.errors > 0 {
-        let kinds: Vec<String> =
-            errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        reasons.push(format!(
-            "{} of {} streams did not run to their end as they should ({}): the sums are not those \
-             of all streams; look at the target's log",
-            totals.errors,
-            totals.intended,
-            kinds.join(", ")
-        ));
-    }
-    if let Some(failure) = rounds.and_then(|rounds| rounds.failure) {
-        reasons.push(format!(
-            "the probe failed ({}), so its round trips are not of the whole time; it needs a peer \
-             that answers lines: `loadgen serve --mode stream`, or another one with --probe-target",
-            failure.name()
-        ));
-    }
-    Verdict { valid: reasons.is_empty(), reasons, ..Verdict::default() }
 }
 
 /// A byte came that was not sent.
