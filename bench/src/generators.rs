@@ -68,6 +68,11 @@ struct Case {
 
 const CASES: &[Case] = &[
     Case {
+        name: "http, 1 connection, a core for each side",
+        one_core: false,
+        tools: &[Tool::WrkOne, Tool::HttpOne],
+    },
+    Case {
         name: "http, 64 connections, a core for each side",
         one_core: false,
         tools: &[Tool::Wrk, Tool::Http],

@@ -15,6 +15,8 @@ pub(super) type Brought = Vec<(&'static str, f64)>;
 /// What loads a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tool {
+    WrkOne,
+    HttpOne,
     Wrk,
     Http,
     Ping,
@@ -30,8 +32,8 @@ pub(super) enum Tool {
 impl Tool {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Wrk => "wrk",
-            Self::Http => "loadgen http",
+            Self::WrkOne | Self::Wrk => "wrk",
+            Self::HttpOne | Self::Http => "loadgen http",
             Self::Ping => "loadgen ping",
             Self::Pipelined => "loadgen ping -p 16",
             Self::IperfUp | Self::IperfDown => "iperf3",
@@ -44,7 +46,7 @@ impl Tool {
     /// Whether it is installed; who is not is named.
     pub(super) fn is_here(self) -> bool {
         let (program, package) = match self {
-            Self::Wrk => ("wrk", "wrk"),
+            Self::WrkOne | Self::Wrk => ("wrk", "wrk"),
             Self::IperfUp | Self::IperfDown => ("iperf3", "iperf3"),
             _ => return true,
         };
@@ -64,7 +66,7 @@ impl Tool {
             return command;
         }
         let mode = match self {
-            Self::Wrk | Self::Http => "http",
+            Self::WrkOne | Self::HttpOne | Self::Wrk | Self::Http => "http",
             Self::StreamUp | Self::StreamDown => "stream",
             _ => "echo",
         };
@@ -89,12 +91,15 @@ impl Tool {
             command.args(down.then_some("-R"));
             command
         };
+        let wrk = |connections| {
+            let mut command = Command::new("wrk");
+            command.args(["-t", "1", "-c", connections, "-d", &time, "--latency", &url]);
+            command
+        };
         match self {
-            Self::Wrk => {
-                let mut command = Command::new("wrk");
-                command.args(["-t", "1", "-c", "64", "-d", &time, "--latency", &url]);
-                command
-            }
+            Self::WrkOne => wrk("1"),
+            Self::Wrk => wrk("64"),
+            Self::HttpOne => own(&["http", &url, "-c", "1"]),
             Self::Http => own(&["http", &url, "-c", "64"]),
             Self::Ping => own(&["ping", &target, "-c", "64"]),
             Self::Pipelined => own(&["ping", &target, "-c", "64", "-p", "16"]),
@@ -123,12 +128,12 @@ impl Tool {
     fn read(self, output: &Output, cpu_s: f64) -> Option<Brought> {
         let text = String::from_utf8_lossy(&output.stdout);
         match self {
-            Self::Wrk => wrk(&text, cpu_s),
+            Self::WrkOne | Self::Wrk => wrk(&text, cpu_s),
             Self::IperfUp | Self::IperfDown => iperf(&text, cpu_s),
             Self::StreamUp | Self::StreamDown => stream(&text, cpu_s),
             Self::Rate => rate(&text),
             Self::Hold => hold(&text),
-            Self::Http | Self::Ping | Self::Pipelined => requests(&text, cpu_s),
+            Self::HttpOne | Self::Http | Self::Ping | Self::Pipelined => requests(&text, cpu_s),
         }
     }
 }

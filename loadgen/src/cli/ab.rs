@@ -193,7 +193,7 @@ impl Options {
         };
         json!({
             "schema": "evenkeel.loadgen.ab/1",
-            "command": std::env::args().collect::<Vec<_>>(),
+            "command": super::output::command(),
             "alpha": self.alpha,
             "targets": self.targets.iter().enumerate().map(target).collect::<Vec<_>>(),
             "comparisons": comparisons,

@@ -81,7 +81,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
             error => Failure::run(error),
         })?;
-        report.config.command = std::env::args().collect();
         report.config.target = arguments.target.to_string();
         Ok(report)
     })

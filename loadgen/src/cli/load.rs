@@ -201,7 +201,6 @@ fn measure(plan: &Plan, target: &Where, common: &Common) -> Result<ExitCode, Fai
     common.conduct(&title, |progress, stop| {
         let mut report = load::run(plan, progress, stop).map_err(Failure::run)?;
         report.config.target = target.to_string();
-        report.config.command = std::env::args().collect();
         Ok(report)
     })
 }

@@ -236,7 +236,7 @@ pub(super) fn look() -> Look {
 }
 
 /// What was typed, with the program by its name, so that it reads the same everywhere.
-fn command() -> Vec<String> {
+pub(super) fn command() -> Vec<String> {
     let typed = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     std::iter::once("loadgen".to_owned()).chain(typed.skip(1)).collect()
 }

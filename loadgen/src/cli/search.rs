@@ -221,7 +221,7 @@ fn json(finding: &Finding, slo: &Slo, made: &[Made]) -> Value {
     });
     json!({
         "schema": "evenkeel.loadgen.search/1",
-        "command": std::env::args().collect::<Vec<_>>(),
+        "command": super::output::command(),
         "slo": slo.to_string(),
         "limit": match finding.limit {
             Limit::Target => "target",

@@ -89,7 +89,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let plan = arguments.plan()?;
     arguments.common.conduct(&format!("stream {}", arguments.target), |progress, stop| {
         let mut report = stream::run(&plan, progress, stop).map_err(Failure::run)?;
-        report.config.command = std::env::args().collect();
         report.config.target = arguments.target.to_string();
         Ok(report)
     })
