@@ -92,11 +92,20 @@ fn a_listener_that_gets_another_pool_keeps_its_sessions() {
 
 #[test]
 fn a_listener_that_comes_is_there_and_one_that_goes_serves_who_has_reached_it() {
+    check_that_a_listener_comes_and_goes("");
+}
+
+#[test]
+fn a_listener_that_is_so_full_that_it_accepts_nobody_goes_too() {
+    check_that_a_listener_comes_and_goes("--shards 1");
+}
+
+fn check_that_a_listener_comes_and_goes(options: &str) {
     let backend = Backend::echo();
     let one = simple(&[backend.address]);
     let both = format!("{one}{}max_sessions = 1\n", listener("127.0.0.2:0", "web"));
     let file = ConfigFile::new(&one);
-    let balancer = file.balancer("");
+    let balancer = file.balancer(options);
     let added = added(&file.reload(&balancer, &both));
     let mut running = patient(TcpStream::connect(added).unwrap());
     echo(&mut running);

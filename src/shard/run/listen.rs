@@ -142,11 +142,15 @@ impl<D: Driver> Shard<D> {
     /// Closes what has nobody in its queue any more.
     pub(super) fn go_on_closing(&mut self, index: usize) {
         let Some(listening) = &mut self.listening[index] else { return };
+        if let Some(Closing::Until(moment)) = listening.closing
+            && self.now >= moment
+        {
+            listening.closing = Some(Closing::Cancelling);
+            self.cancel_accepts(index);
+        }
+        let Some(listening) = &mut self.listening[index] else { return };
         match listening.closing {
-            Some(Closing::Until(moment)) if self.now >= moment => {
-                listening.closing = Some(Closing::Cancelling);
-                self.cancel_accepts(index);
-            }
+            // Where none was in flight, nothing would be answered that leads here again.
             Some(Closing::Cancelling) if listening.accepts == 0 => {
                 let number = listening.number;
                 // An accept may have been cancelled just as somebody came.
