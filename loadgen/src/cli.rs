@@ -86,7 +86,12 @@ impl Failure {
 
 /// Parses, runs, and answers with the exit code.
 pub(crate) fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(Cli { command }) => command,
+        Err(error) if !error.use_stderr() || error.kind() == HELP_FOR_NOTHING => error.exit(),
+        Err(error) => return misused(&one_line(&error.render().to_string())),
+    };
+    let result = match command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Client(arguments) => client::run(&arguments),
         Command::Ping(arguments) => load::ping(&arguments),
@@ -108,14 +113,30 @@ pub(crate) fn main() -> ExitCode {
             eprintln!("loadgen: {message}");
             ExitCode::FAILURE
         }
-        Err(Failure::Usage(message)) => {
-            let error = Cli::command().error(ErrorKind::ValueValidation, message);
-            // A closed standard error leaves nobody to tell.
-            let _ = error.print();
-            ExitCode::from(USAGE)
-        }
+        Err(Failure::Usage(message)) => misused(&message),
     }
 }
+
+/// One line: what is wrong, and where the options are.
+fn misused(message: &str) -> ExitCode {
+    let commands = Cli::command();
+    let typed = std::env::args().nth(1).filter(|word| commands.find_subcommand(word).is_some());
+    let command = typed.map_or_else(String::new, |word| format!(" {word}"));
+    eprintln!("loadgen: {message}; see `loadgen{command} --help`");
+    ExitCode::from(USAGE)
+}
+
+/// What clap says in several lines, its usage left out.
+fn one_line(rendered: &str) -> String {
+    let lines = rendered.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said = lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+    let said: Vec<String> =
+        said.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let said = said.join("; ").replace(":; ", ": ");
+    said.strip_prefix("error: ").unwrap_or(&said).trim_end_matches(['.', ';']).to_owned()
+}
+
+const HELP_FOR_NOTHING: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
 /// Prints `text` at once. A reader that has gone away is no reason to stop serving or measuring.
 fn print_now(text: &str) {
@@ -126,3 +147,29 @@ fn print_now(text: &str) {
 const USAGE: u8 = 2;
 /// What shells answer for a program that SIGINT ended.
 const STOPPED: u8 = 130;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_one_line_with_its_cure() {
+        let said = |words: &[&str]| {
+            let typed = std::iter::once("loadgen").chain(words.iter().copied());
+            let error = Cli::try_parse_from(typed).expect_err("it is wrong");
+            one_line(&error.render().to_string())
+        };
+        for (words, expected) in [
+            (
+                &["ping", "h:1", "-c", "0"][..],
+                "invalid value '0' for '--connections <CONNECTIONS>'",
+            ),
+            (&["ping", "h:1", "--sise", "9"], "a similar argument exists: '--size'"),
+            (&["stream"], "required arguments were not provided: <TARGET>"),
+            (&["pingg"], "a similar subcommand exists: 'ping'"),
+        ] {
+            let line = said(words);
+            assert!(line.contains(expected) && !line.contains(['\n', '\u{1b}']), "{line}");
+        }
+    }
+}

@@ -40,7 +40,7 @@ pub use failure::advice;
 pub use http::{Header, HttpRequest, HttpRequestError, Method};
 pub use lifetime::{Lifetime, LifetimeError};
 pub use payload::{Sizes, SizesError, Verify, VerifyError};
-pub use plan::{Address, Close, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
+pub use plan::{Address, Plan, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, Workload};
 
 use coordinator::Coordinator;
 use engine::{Summary, Worker};

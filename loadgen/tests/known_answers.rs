@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::process::{Command, Stdio};
+
 use common::{Served, run, text};
 use loadgen::report::Report;
 
@@ -142,4 +144,52 @@ fn what_is_due_is_counted_though_the_target_is_far_too_slow() {
         assert!(totals.ok <= 50 && totals.unsent >= 150, "{totals:?}");
         assert!(!report.verdict.valid, "a generator that cannot keep its rate is suspect");
     });
+}
+
+#[test]
+fn a_stall_at_half_of_what_the_target_can_do_is_worked_off_as_queueing_says() {
+    // Eight connections and 10 ms for each answer: 800/s, of which 400/s are asked. What is due in
+    // the stall waits for its turn: due t seconds into it, it is answered at 1 + t/2 s at the
+    // earliest, which is half a second late or more for all 400 of that second.
+    let words = ["ping", "-c", "8", "-d", "3s", "-R", "400"];
+    let inject = ["--inject", "delay 10ms", "--inject", "stall 1s at 1s"];
+    each_engine(&inject, &words, |report| {
+        assert_eq!((report.totals.intended, report.totals.ok), (1200, 1200));
+        assert_eq!(slower(report, 9_990_000), 1200, "all have the delay");
+        let slow = slower(report, 490 * MS);
+        assert!(slow >= 390, "{slow}");
+        // Service is the target's: those in flight when it stalled, and no other.
+        let service = &report.latency.service.0;
+        let stalled = service.count_between(490 * MS, service.high());
+        assert!((1..=8).contains(&stalled), "{stalled}");
+    });
+}
+
+#[test]
+fn watching_a_run_changes_none_of_its_numbers() {
+    let path = std::env::temp_dir().join(format!("loadgen-watched-{}.json", std::process::id()));
+    let seen = [true, false].map(|watched| {
+        let inject = ["--name", "B1", "--port", "0", "--inject", "delay 1ms 90% 200ms 10%"];
+        let served = Served::start(&inject, 1);
+        let command = format!(
+            "{} ping {} -c 5 -n 500 --json {}",
+            env!("CARGO_BIN_EXE_loadgen"),
+            served.addresses[0],
+            path.display()
+        );
+        // script(1) is a terminal for what it runs.
+        let shell = ["-qec", &command, "/dev/null"];
+        let plain = ["-c", &command];
+        let (program, words) = if watched { ("script", &shell[..]) } else { ("sh", &plain[..]) };
+        let mut run = Command::new(program);
+        let output = run.args(words).env("TERM", "xterm-256color").stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let alternate_screen = text(&output.stdout).contains("\u{1b}[?1049h");
+        assert_eq!(alternate_screen, watched, "{}", text(&output.stdout));
+        let report: Report = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        check_identity(&report);
+        (report.totals.intended, report.totals.ok, slower(&report, 190 * MS))
+    });
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(seen, [(500, 500, 50); 2]);
 }

@@ -12,8 +12,9 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use loadgen::Close;
 use loadgen::Engine;
-use loadgen::load::{self, Address, Arrivals, Close, LoadError, Plan, Rate, Sizes, Workload};
+use loadgen::load::{self, Address, Arrivals, LoadError, Plan, Rate, Sizes, Workload};
 use loadgen::report::{Phase, Progress, Report};
 use loadgen::serve::Mode;
 use peers::{check, echo, scripted, serve};

@@ -8,18 +8,18 @@ use std::time::Duration;
 use clap::Args;
 use loadgen::Close;
 use loadgen::hold::{self, HoldPlan};
-use loadgen::target::Target;
 use uring::CpuList;
 
 use super::Failure;
 use super::conduct::Common;
+use super::load::Where;
 use super::values::{CloseName, duration, positive_duration, small_count};
 
 /// What `hold` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to: host:port, [::1]:port or name:port
-    target: Target,
+    /// Where to: host:port, [::1]:port, name:port or unix:/path
+    target: Where,
     /// Connections
     #[arg(short, long, default_value = "1000", value_parser = small_count)]
     connections: NonZeroU32,
@@ -59,7 +59,7 @@ pub(super) struct Arguments {
 
 /// Open connections, keep them, and probe that they live.
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let address = arguments.target.resolve(arguments.timeout).map_err(Failure::run)?;
+    let address = arguments.target.socket_address(arguments.timeout, "hold", &arguments.source)?;
     let plan = HoldPlan {
         connections: arguments.connections,
         as_many_as_fit: arguments.as_many_as_fit,
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         timeout: arguments.timeout,
         close: Close::from(arguments.close),
         sources: arguments.source.clone(),
-        ..HoldPlan::new(address.into())
+        ..HoldPlan::new(address)
     };
     arguments.common.conduct(&format!("hold {}", arguments.target), |progress, stop| {
         let mut report = hold::run(&plan, progress, stop).map_err(|error| match error {

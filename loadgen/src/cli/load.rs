@@ -8,18 +8,19 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use loadgen::Engine;
 use loadgen::load::{
-    self, Address, Arrivals, Close, Header, HttpRequest, Lifetime, Method, Plan, Rate, Sizes,
-    Verify, Workload,
+    self, Address, Arrivals, Header, HttpRequest, Lifetime, Method, Plan, Rate, Sizes, Verify,
+    Workload,
 };
 use loadgen::target::{Target, TargetError};
+use socket2::SockAddr;
 use uring::CpuList;
 
 use super::Failure;
 use super::conduct::Common;
-use super::values::{count, duration, positive_duration, small_count};
+use super::values::{CloseName, count, duration, positive_duration, small_count};
 
 /// What `ping` takes.
 #[derive(Debug, Args)]
@@ -161,14 +162,6 @@ pub(super) enum Where {
 #[derive(Clone, Debug)]
 struct Sources(Vec<IpAddr>);
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum CloseName {
-    /// In order
-    Fin,
-    /// With a reset, which leaves no TIME_WAIT
-    Rst,
-}
-
 /// Runs [`Workload::Ping`].
 pub(super) fn ping(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let target = arguments.target.target();
@@ -235,16 +228,10 @@ impl LoadArguments {
     /// The plan that these options make of a target; a name is looked up.
     pub(super) fn plan(&self, target: &Where, workload: Workload) -> Result<Plan, Failure> {
         let address = match target {
-            Where::Url { .. } if workload != Workload::Http => {
-                let command = workload.name();
-                return Err(Failure::Usage(format!(
-                    "`{command}` speaks no HTTP: write host:port, or use `loadgen http`"
-                )));
-            }
-            Where::Tcp(target) | Where::Url { target, .. } => {
+            Where::Url { target, .. } if workload == Workload::Http => {
                 target.resolve(self.timeout).map_err(Failure::run)?.into()
             }
-            Where::Unix(path) => Address::Unix(path.clone()),
+            other => other.resolve(self.timeout, workload.name())?,
         };
         let plan = Plan {
             connections: self.connections,
@@ -261,10 +248,7 @@ impl LoadArguments {
             seed: self.seed,
             engine: self.engine,
             sources: self.source.clone().map(|Sources(sources)| sources).unwrap_or_default(),
-            close: match self.close {
-                CloseName::Fin => Close::Fin,
-                CloseName::Rst => Close::Rst,
-            },
+            close: self.close.into(),
             ..Plan::new(address, workload)
         };
         check_sources(&plan)?;
@@ -276,7 +260,7 @@ impl LoadArguments {
 fn check_sources(plan: &Plan) -> Result<(), Failure> {
     for source in &plan.sources {
         let Address::Tcp(address) = &plan.address else {
-            return Err(Failure::Usage("a socket in the file system has no --source".to_owned()));
+            return Err(Failure::Usage(NO_SOURCE.to_owned()));
         };
         if source.is_ipv4() != address.is_ipv4() {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
@@ -295,6 +279,33 @@ fn check_sources(plan: &Plan) -> Result<(), Failure> {
 }
 
 impl Where {
+    /// Where `command`, which speaks no HTTP, connects to; a name is looked up.
+    pub(super) fn resolve(&self, timeout: Duration, command: &str) -> Result<Address, Failure> {
+        match self {
+            Self::Tcp(target) => Ok(target.resolve(timeout).map_err(Failure::run)?.into()),
+            Self::Unix(path) => Ok(Address::Unix(path.clone())),
+            Self::Url { .. } => Err(Failure::Usage(format!(
+                "`{command}` speaks no HTTP: write host:port, or use `loadgen http`"
+            ))),
+        }
+    }
+
+    /// The same for sockets that come from `sources`, if there are any.
+    pub(super) fn socket_address(
+        &self,
+        timeout: Duration,
+        command: &str,
+        sources: &[IpAddr],
+    ) -> Result<SockAddr, Failure> {
+        match self.resolve(timeout, command)? {
+            Address::Unix(_) if !sources.is_empty() => Err(Failure::Usage(NO_SOURCE.to_owned())),
+            Address::Unix(path) => SockAddr::unix(&path).map_err(|error| {
+                Failure::Run(format!("{}: {error}; give a shorter path", path.display()))
+            }),
+            Address::Tcp(address) => Ok(address.into()),
+        }
+    }
+
     /// What is asked there, if nothing else is said.
     fn request(&self) -> HttpRequest {
         match self {
@@ -343,6 +354,8 @@ impl fmt::Display for Where {
         }
     }
 }
+
+const NO_SOURCE: &str = "a socket in the file system has no --source";
 
 /// `10.0.0.1,10.0.0.5-10.0.0.9`.
 fn sources(text: &str) -> Result<Sources, String> {

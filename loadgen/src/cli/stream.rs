@@ -8,18 +8,18 @@ use std::time::Duration;
 use clap::Args;
 use loadgen::Close;
 use loadgen::stream::{self, BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, Probe, StreamPlan};
-use loadgen::target::Target;
 use uring::CpuList;
 
 use super::Failure;
 use super::conduct::Common;
+use super::load::Where;
 use super::values::{CloseName, bytes, duration, positive_duration, whole};
 
 /// What `stream` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to: host:port, [::1]:port or name:port
-    target: Target,
+    /// Where to: host:port, [::1]:port, name:port or unix:/path
+    target: Where,
     /// Streams on which this side sends; one if no direction is named
     #[arg(long, value_name = "N", value_parser = whole)]
     up: Option<u32>,
@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     probe: Option<Duration>,
     /// Where the probe goes, if not where the streams go
     #[arg(long, value_name = "HOST:PORT", requires = "probe")]
-    probe_target: Option<Target>,
+    probe_target: Option<Where>,
     /// Send no first line (up, down, bidir, echo): for peers that do one thing only
     #[arg(long)]
     raw: bool,
@@ -96,9 +96,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 impl Arguments {
     fn plan(&self) -> Result<StreamPlan, Failure> {
-        let address = self.target.resolve(self.timeout).map_err(Failure::run)?;
-        let probe_address = self.probe_target.as_ref().map(|target| target.resolve(self.timeout));
-        let probe_address = probe_address.transpose().map_err(Failure::run)?.map(Into::into);
+        let address = self.target.socket_address(self.timeout, "stream", &self.source)?;
+        let probe_address = self
+            .probe_target
+            .as_ref()
+            .map(|target| target.socket_address(self.timeout, "stream", &self.source));
+        let probe_address = probe_address.transpose()?;
         let named = [self.up, self.down, self.bidir];
         let count = |direction: Option<u32>| direction.unwrap_or(0);
         let plan = StreamPlan {
@@ -118,7 +121,7 @@ impl Arguments {
             close: Close::from(self.close),
             sources: self.source.clone(),
             congestion: self.congestion.clone(),
-            ..StreamPlan::new(address.into())
+            ..StreamPlan::new(address)
         };
         self.check(&plan)?;
         Ok(plan)

@@ -12,6 +12,7 @@ use super::http::HttpRequest;
 use super::lifetime::Lifetime;
 use super::payload::{Sizes, Verify};
 use super::reply::Names;
+use crate::Close;
 use crate::Engine;
 
 /// What one request is.
@@ -32,16 +33,6 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
-}
-
-/// How a connection ends from this side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Close {
-    /// In order, which leaves the local port in TIME_WAIT.
-    #[default]
-    Fin,
-    /// With a reset, which leaves nothing.
-    Rst,
 }
 
 /// A closed loop, or with [`Plan::rate`] an open one.

@@ -6,7 +6,8 @@
 //! them.
 
 use super::lifetime::Lifetime;
-use super::plan::{Address, Close, Plan, Workload};
+use super::plan::{Address, Plan, Workload};
+use crate::Close;
 
 /// The ports of one run.
 #[derive(Debug, Default)]

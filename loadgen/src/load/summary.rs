@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::Settled;
 use super::coordinator::Done;
 use super::engine::Summary;
-use super::plan::{Close, Plan};
+use super::plan::Plan;
 use super::tally::Recorder;
+use crate::Close;
 use crate::report::{
     Backend, Config, Distribution, Generator, Interval, Latency, Report, SCHEMA, Totals,
 };

@@ -4,11 +4,12 @@
 use uring::{BufferId, Completion, Errno, Op, Outcome, Readiness, Token};
 
 use super::{Phase, Place, Worker};
+use crate::Close;
 use crate::io::Io;
 use crate::load::failure::Failure;
 use crate::load::flow::{Ended, Ops, State, Step};
 use crate::load::offer::nanoseconds;
-use crate::load::plan::{Close, Workload};
+use crate::load::plan::Workload;
 use crate::load::reply::{BackendId, Progressed};
 
 impl<I: Io> Worker<'_, I> {
