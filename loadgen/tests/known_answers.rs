@@ -151,11 +151,11 @@ fn a_stall_at_half_of_what_the_target_can_do_is_worked_off_as_queueing_says() {
     // Eight connections and 10 ms for each answer: 800/s, of which 400/s are asked. What is due in
     // the stall waits for its turn: due t seconds into it, it is answered at 1 + t/2 s at the
     // earliest, which is half a second late or more for all 400 of that second.
-    let words = ["ping", "-c", "8", "-d", "3s", "-R", "400"];
+    let words = ["ping", "-c", "8", "-d", "5s", "-R", "400"];
     let inject = ["--inject", "delay 10ms", "--inject", "stall 1s at 1s"];
     each_engine(&inject, &words, |report| {
-        assert_eq!((report.totals.intended, report.totals.ok), (1200, 1200));
-        assert_eq!(slower(report, 9_990_000), 1200, "all have the delay");
+        assert_eq!((report.totals.intended, report.totals.ok), (2000, 2000));
+        assert_eq!(slower(report, 9_990_000), 2000, "all have the delay");
         let slow = slower(report, 490 * MS);
         assert!(slow >= 390, "{slow}");
         // Service is the target's: those in flight when it stalled, and no other.

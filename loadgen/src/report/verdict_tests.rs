@@ -62,7 +62,8 @@ fn each_bound_makes_a_run_suspect_from_just_outside() {
             |one| one.generator.connections_established = 50,
             |one| one.generator.connections_established = 49,
         ),
-        ("9 of 10 connections", |one| hold(one, 10), |one| hold(one, 9)),
+        ("9 stood at the end", |one| hold(one, 10), |one| hold(one, 9)),
+        ("the probe failed (reset)", |one| probe(one, None), |one| probe(one, Some("reset"))),
         (
             "never answered",
             |_| {},
@@ -96,7 +97,12 @@ fn waits(report: &mut Report, late_ns: u64) {
 }
 
 fn hold(report: &mut Report, established: u64) {
-    report.hold = Some(Hold { wanted: 10, established, ..Hold::default() });
+    report.hold = Some(Hold { wanted: 10, established, alive: established, ..Hold::default() });
+}
+
+fn probe(report: &mut Report, error: Option<&str>) {
+    let probe_error = error.map(str::to_owned);
+    report.stream = Some(Stream { probe_error, ..Stream::default() });
 }
 
 fn stream(report: &mut Report, wrong_bytes: u64) {
