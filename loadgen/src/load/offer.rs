@@ -22,6 +22,8 @@ pub(super) struct Offer {
     left: Option<u64>,
     /// Measured requests that have been started.
     started: u64,
+    /// The turn that found the time over has sent what it could.
+    closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +71,7 @@ impl Offer {
             schedules,
             left: part.requests,
             started: 0,
+            closed: plan.rate.is_none(),
         };
         offer.end_warm_up(start_ns);
         offer
@@ -100,7 +103,12 @@ impl Offer {
 
     /// Whether nothing may be started any more.
     pub(super) fn is_over(&self, now_ns: u64) -> bool {
-        now_ns >= self.until_ns || self.is_used_up()
+        (now_ns >= self.until_ns && self.closed) || self.is_used_up()
+    }
+
+    /// Whatever could be started at `now_ns` was. From the end on, this is all.
+    pub(super) fn close(&mut self, now_ns: u64) {
+        self.closed |= now_ns >= self.until_ns;
     }
 
     /// Whether the number of requests, and not the time, has ended it.
@@ -113,9 +121,10 @@ impl Offer {
         self.schedules.is_some()
     }
 
-    /// Ends before its time.
+    /// Ends before its time, at once.
     pub(super) fn end(&mut self, now_ns: u64) {
         self.until_ns = self.until_ns.min(now_ns);
+        self.closed = true;
     }
 
     /// Measured requests that have been started.

@@ -60,11 +60,28 @@ fn requests_are_due_when_the_schedule_says_however_late_it_is() {
 }
 
 #[test]
-fn nothing_is_sent_when_the_time_is_over() {
+fn nothing_is_due_when_the_time_is_over() {
     let (mut offer, _) = offer(Some(1.0), None);
-    (100..160).for_each(|ms| assert!(offer.take(ms * MS).is_some(), "at {ms} ms"));
+    for ms in 100..160 {
+        assert!(offer.take(ms * MS).is_some(), "at {ms} ms");
+        offer.close(ms * MS);
+        assert!(!offer.is_over(ms * MS), "at {ms} ms");
+    }
     assert_eq!(offer.take(160 * MS), None);
     assert_eq!((offer.started(), offer.intended(None), offer.unsent()), (50, 50, 0));
+}
+
+#[test]
+fn who_wakes_after_the_end_sends_once_more_what_was_due_before_it() {
+    let (mut offer, _) = offer(Some(1.0), None);
+    (100..158).for_each(|ms| assert!(offer.take(ms * MS).is_some(), "at {ms} ms"));
+    assert!(!offer.is_over(163 * MS), "two were due");
+    let due = Due { intended_ns: Some(158 * MS), measured: true };
+    assert_eq!(offer.take(163 * MS), Some(due));
+    offer.close(163 * MS);
+    assert!(offer.is_over(163 * MS));
+    assert_eq!(offer.take(163 * MS), None, "for the last there was no connection");
+    assert_eq!((offer.started(), offer.intended(None), offer.unsent()), (49, 50, 1));
 }
 
 #[test]

@@ -18,15 +18,18 @@ impl<I: Io> Worker<'_, I> {
             let Some(index) = self.to_open.pop_front() else { break };
             self.open(index);
         }
-        while self.queued < QUEUE_MAX {
-            let Some(place) = self.first_place() else { return };
-            let started = match self.plan.workload {
-                Workload::Ping | Workload::Http => self.send_batch(place),
-                Workload::Conn => self.start_conn(place),
-            };
-            if !started {
-                return;
-            }
+        while self.queued < QUEUE_MAX && self.start_next() {}
+        if let Phase::Running(offer) = &mut self.phase {
+            offer.close(self.now_ns);
+        }
+    }
+
+    /// Whether a place is free, and something due that it now has.
+    fn start_next(&mut self) -> bool {
+        let Some(place) = self.first_place() else { return false };
+        match self.plan.workload {
+            Workload::Ping | Workload::Http => self.send_batch(place),
+            Workload::Conn => self.start_conn(place),
         }
     }
 
