@@ -1,4 +1,5 @@
-//! The table of cases: what is done, by whom, and what evenkeel shall reach there.
+//! The table of cases: what is done, and what evenkeel shall reach there. Who takes part is up to
+//! the contenders ([`crate::contender::Contender::stays_out_of`]).
 //!
 //! The targets are those that were set when the project began, each against the better of HAProxy
 //! and nginx in the same run.
@@ -6,25 +7,19 @@
 use std::num::NonZeroU32;
 
 use loadgen::load::Workload;
-use serde::Serialize;
 
 use crate::figure::Figure;
 
 /// One part of the comparison.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     /// What it is asked for by, whole or up to a `-`.
     pub(crate) key: &'static str,
     /// As it is printed.
     pub(crate) title: &'static str,
     /// What is done.
-    #[serde(skip)]
     pub(crate) kind: Kind,
-    /// Who takes part.
-    #[serde(skip)]
-    pub(crate) contenders: &'static [&'static str],
     /// What evenkeel shall reach.
-    #[serde(skip)]
     pub(crate) goals: &'static [Goal],
 }
 
@@ -45,10 +40,15 @@ pub(crate) enum Kind {
         /// Of what the weakest contender can do in a closed loop.
         percent: u32,
     },
-    /// Streams of iperf3.
+    /// Streams of loadgen.
     Bulk {
-        /// Over veth pairs, or on loopback.
-        veth: bool,
+        /// How many at the same time.
+        streams: u32,
+        /// From the backend to the client.
+        down: bool,
+    },
+    /// The same by iperf3, which we did not write.
+    Iperf {
         /// How many at the same time.
         streams: u32,
         /// From the backend to the client.
@@ -59,8 +59,39 @@ pub(crate) enum Kind {
         /// Bytes of a write.
         bytes: usize,
     },
+    /// Requests by wrk, which we did not write, over HTTP.
+    Wrk {
+        /// Connections at the same time.
+        connections: NonZeroU32,
+    },
     /// Connections that have done one exchange and rest.
     Idle,
+    /// Something happens while requests come.
+    Disruption(Disruption),
+}
+
+/// What happens to a backend or to the balancer under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disruption {
+    /// One of two backends is killed (SIGKILL).
+    BackendKilled,
+    /// The configuration is read anew, as each contender is told to.
+    Reload,
+    /// The balancer is ended and started again, as its operator would do it.
+    Restart,
+}
+
+/// What a case is about, as far as it matters for who takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Small requests.
+    Requests,
+    /// Many bytes one way.
+    Bulk,
+    /// Connections that rest.
+    Idle,
+    /// Something happens.
+    Disruption,
 }
 
 /// What a contender of ours shall reach in a figure.
@@ -86,19 +117,42 @@ pub(crate) enum Bound {
 }
 
 impl Case {
-    /// Whether `wanted` (`ping-64`, `bulk`, `bulk-veth`) asks for it.
+    /// Whether `wanted` (`ping-64`, `bulk`, `bulk-8`) asks for it.
     #[must_use]
     pub(crate) fn is_asked_for_by(&self, wanted: &str) -> bool {
         let rest = self.key.strip_prefix(wanted);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 
+    /// What it is about.
+    #[must_use]
+    pub(crate) const fn group(&self) -> Group {
+        match self.kind {
+            Kind::Load { .. } | Kind::Paced { .. } | Kind::Wrk { .. } => Group::Requests,
+            Kind::Bulk { .. } | Kind::Iperf { .. } | Kind::Writes { .. } => Group::Bulk,
+            Kind::Idle => Group::Idle,
+            Kind::Disruption(_) => Group::Disruption,
+        }
+    }
+
+    /// Whether there is one connection, which waits most of the time.
+    #[must_use]
+    pub(crate) const fn is_one_connection(&self) -> bool {
+        matches!(self.kind, Kind::Load { connections: NonZeroU32::MIN, .. })
+    }
+
+    /// Whether it depends on the network, and so is worth running on another one.
+    #[must_use]
+    pub(crate) const fn is_of_the_network(&self) -> bool {
+        !matches!(self.kind, Kind::Idle)
+    }
+
     /// Against whom it is checked that nobody is ahead.
     #[must_use]
     pub(crate) fn rivals(&self) -> &'static [&'static str] {
         match self.kind {
-            Kind::Bulk { .. } => &["haproxy", "nginx", "haproxy-splice"],
-            Kind::Load { .. } | Kind::Paced { .. } | Kind::Writes { .. } | Kind::Idle => BOTH,
+            Kind::Bulk { .. } | Kind::Iperf { .. } => &["haproxy", "nginx", "haproxy-splice"],
+            _ => BOTH,
         }
     }
 }
@@ -108,71 +162,49 @@ pub(crate) const BOTH: &[&str] = &["haproxy", "nginx"];
 
 /// All, in the order in which they are run.
 pub(crate) const ALL: &[Case] = &[
-    Case {
-        contenders: LATENCY,
-        ..ping(
-            "ping-1",
-            "ping 64 B, 1 connection",
-            1,
-            &[
-                ours(Figure::P50Us, Bound::NotBehind),
-                Goal { ours: "evenkeel-busy", ..ours(Figure::P50Us, Bound::AtMost(0.35)) },
-            ],
-        )
-    },
+    ping(
+        "ping-1",
+        "ping 64 B, 1 connection",
+        1,
+        &[
+            ours(Figure::P50Us, Bound::NotBehind),
+            Goal { ours: "evenkeel-busy", ..ours(Figure::P50Us, Bound::AtMost(0.35)) },
+        ],
+    ),
     ping("ping-64", "ping 64 B, 64 connections", 64, &[cost(0.85)]),
     ping("ping-1000", "ping 64 B, 1000 connections", 1000, &[cost(0.80)]),
     ping("ping-4000", "ping 64 B, 4000 connections", 4000, &[cost(0.80)]),
+    paced("open-50", "open loop at 50 % of the weakest one's ceiling, 64 connections", 50),
+    paced("open-80", "open loop at 80 % of the weakest one's ceiling, 64 connections", 80),
     Case {
         key: "conn",
         title: "connect, one request, close; 64 clients",
         kind: Kind::Load { workload: Workload::Conn, connections: count(64) },
-        contenders: SMALL,
         goals: &[cost(0.80)],
     },
-    bulk("bulk-lo-1-up", "1 stream up, loopback", false, 1, false),
-    bulk("bulk-lo-1-down", "1 stream down, loopback", false, 1, true),
-    bulk("bulk-lo-8-up", "8 streams up, loopback", false, 8, false),
-    bulk("bulk-lo-8-down", "8 streams down, loopback", false, 8, true),
-    bulk("bulk-veth-1-up", "1 stream up, veth", true, 1, false),
-    bulk("bulk-veth-1-down", "1 stream down, veth", true, 1, true),
-    bulk("bulk-veth-8-up", "8 streams up, veth", true, 8, false),
-    bulk("bulk-veth-8-down", "8 streams down, veth", true, 8, true),
+    Case {
+        key: "wrk-64",
+        title: "wrk, HTTP on 64 connections",
+        kind: Kind::Wrk { connections: count(64) },
+        goals: &[],
+    },
+    bulk("bulk-1-up", "1 stream up", 1, false),
+    bulk("bulk-1-down", "1 stream down", 1, true),
+    bulk("bulk-8-up", "8 streams up", 8, false),
+    bulk("bulk-8-down", "8 streams down", 8, true),
+    iperf("iperf-1-up", "iperf3, 1 stream up", 1, false),
+    iperf("iperf-8-down", "iperf3, 8 streams down", 8, true),
     writes("writes-32", "writes of 32 B, 1 stream up", 32),
     writes("writes-100", "writes of 100 B, 1 stream up", 100),
     Case {
         key: "idle",
         title: "idle connections",
         kind: Kind::Idle,
-        contenders: &["evenkeel", "evenkeel-epoll", "haproxy", "nginx"],
         goals: &[Goal { theirs: &["haproxy"], ..ours(Figure::BytesPerConn, Bound::AtMost(0.10)) }],
     },
-    paced("open-50", "open loop at 50 % of the weakest one's ceiling, 64 connections", 50),
-    paced("open-80", "open loop at 80 % of the weakest one's ceiling, 64 connections", 80),
-];
-
-const SMALL: &[&str] =
-    &["evenkeel", "evenkeel-epoll", "haproxy", "nginx", "floor-epoll", "floor-ring", "direct"];
-const LATENCY: &[&str] = &[
-    "evenkeel",
-    "evenkeel-epoll",
-    "evenkeel-busy",
-    "haproxy",
-    "nginx",
-    "floor-epoll",
-    "floor-ring",
-    "direct",
-];
-const STREAMS: &[&str] = &[
-    "evenkeel",
-    "evenkeel-epoll",
-    "evenkeel-copy",
-    "evenkeel-splice",
-    "haproxy",
-    "haproxy-splice",
-    "nginx",
-    "floor-splice",
-    "direct",
+    disruption("killed", "one of two backends is killed", Disruption::BackendKilled),
+    disruption("reload", "the configuration is read anew", Disruption::Reload),
+    disruption("restart", "the balancer is restarted", Disruption::Restart),
 ];
 
 const fn ping(
@@ -182,31 +214,33 @@ const fn ping(
     goals: &'static [Goal],
 ) -> Case {
     let kind = Kind::Load { workload: Workload::Ping, connections: count(connections) };
-    Case { key, title, kind, contenders: SMALL, goals }
+    Case { key, title, kind, goals }
 }
 
-const fn bulk(
-    key: &'static str,
-    title: &'static str,
-    veth: bool,
-    streams: u32,
-    down: bool,
-) -> Case {
-    const GOALS: &[Goal] = &[
-        ours(Figure::CpuSPerGb, Bound::AtMost(0.25)),
-        Goal { theirs: &["haproxy-splice"], ..ours(Figure::CpuSPerGb, Bound::AtMost(0.85)) },
-    ];
-    let kind = Kind::Bulk { veth, streams, down };
-    Case { key, title, kind, contenders: STREAMS, goals: GOALS }
+const fn bulk(key: &'static str, title: &'static str, streams: u32, down: bool) -> Case {
+    Case { key, title, kind: Kind::Bulk { streams, down }, goals: BULK_GOALS }
 }
+
+const fn iperf(key: &'static str, title: &'static str, streams: u32, down: bool) -> Case {
+    Case { key, title, kind: Kind::Iperf { streams, down }, goals: BULK_GOALS }
+}
+
+const BULK_GOALS: &[Goal] = &[
+    ours(Figure::CpuSPerGb, Bound::AtMost(0.25)),
+    Goal { theirs: &["haproxy-splice"], ..ours(Figure::CpuSPerGb, Bound::AtMost(0.85)) },
+];
 
 const fn writes(key: &'static str, title: &'static str, bytes: usize) -> Case {
-    Case { key, title, kind: Kind::Writes { bytes }, contenders: STREAMS, goals: &[] }
+    Case { key, title, kind: Kind::Writes { bytes }, goals: &[] }
 }
 
 const fn paced(key: &'static str, title: &'static str, percent: u32) -> Case {
     let kind = Kind::Paced { connections: count(64), percent };
-    Case { key, title, kind, contenders: SMALL, goals: &[] }
+    Case { key, title, kind, goals: &[] }
+}
+
+const fn disruption(key: &'static str, title: &'static str, what: Disruption) -> Case {
+    Case { key, title, kind: Kind::Disruption(what), goals: &[] }
 }
 
 /// The balancer's CPU for each request.
@@ -235,7 +269,7 @@ mod tests {
         };
         assert_eq!(asked("ping-1"), ["ping-1"]);
         assert_eq!(asked("ping").len(), 4);
-        assert_eq!(asked("bulk-veth-1"), ["bulk-veth-1-up", "bulk-veth-1-down"]);
+        assert_eq!(asked("bulk-1"), ["bulk-1-up", "bulk-1-down"]);
         assert_eq!(asked("bul"), [""; 0]);
     }
 
@@ -244,7 +278,7 @@ mod tests {
         for case in ALL {
             let goals = case.goals.iter();
             let named = goals.flat_map(|goal| goal.theirs.iter().chain([&goal.ours]));
-            for name in named.chain(case.contenders).chain(case.rivals()) {
+            for name in named.chain(case.rivals()) {
                 assert!(Contender::named(name).is_some(), "{name} of {}", case.key);
             }
         }

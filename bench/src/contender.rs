@@ -1,7 +1,8 @@
 //! The balancers that are compared. All get the same: one thread, no log, TCP_NODELAY, a backlog
 //! of 4096, an hour of idling; and beyond that their defaults, or what their name says.
 //!
-//! Another one is a line in [`ALL`], and an arm of [`Program`] if it is another program.
+//! Another one is a line in [`ALL`]; another program is also an arm of [`Program`] and of the
+//! matches over it, which the compiler names one by one.
 
 mod config;
 mod start;
@@ -11,9 +12,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use start::listens;
+
+use crate::case::{Case, Disruption, Group, Kind};
 
 /// A balancer that can be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +26,20 @@ pub(crate) struct Contender {
     program: Program,
     /// Beyond what all get.
     arguments: &'static [&'static str],
+    /// Where it has something to show.
+    part: Part,
+}
+
+/// Where a contender has something to show that others do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Everything,
+    /// Small requests.
+    Requests,
+    /// Many bytes one way.
+    Bulk,
+    /// The latency of a single connection.
+    OneConnection,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +50,10 @@ enum Program {
     Haproxy { options: &'static [&'static str] },
     /// Its stream module.
     Nginx,
+    /// The Python version (`bench/python`).
+    Python,
+    /// A relay on tokio-uring, from this program.
+    Relay,
     /// The least that a relay can do, from this program.
     Floor,
     /// No balancer at all: clients and backend by themselves.
@@ -41,25 +62,33 @@ enum Program {
 
 /// Everyone who may take part, in the order in which the first round runs them.
 pub(crate) const ALL: &[Contender] = &[
-    evenkeel("evenkeel", &[]),
-    evenkeel("evenkeel-epoll", &["--engine", "epoll"]),
-    evenkeel("evenkeel-copy", &["--splice", "off"]),
-    evenkeel("evenkeel-splice", &["--splice", "always"]),
-    evenkeel("evenkeel-busy", &["--busy-poll", "50us"]),
-    haproxy("haproxy", &[]),
-    haproxy("haproxy-splice", &["splice-request", "splice-response"]),
-    Contender { name: "nginx", program: Program::Nginx, arguments: &[] },
-    floor("floor-epoll", &["--engine", "epoll"]),
-    floor("floor-ring", &["--engine", "ring"]),
-    floor("floor-splice", &["--splice"]),
-    Contender { name: "direct", program: Program::Nothing, arguments: &[] },
+    evenkeel("evenkeel", &[], Part::Everything),
+    evenkeel("evenkeel-epoll", &["--engine", "epoll"], Part::Everything),
+    evenkeel("evenkeel-copy", &["--splice", "off"], Part::Bulk),
+    evenkeel("evenkeel-splice", &["--splice", "always"], Part::Bulk),
+    evenkeel("evenkeel-busy", &["--busy-poll", "50us"], Part::OneConnection),
+    other("haproxy", Program::Haproxy { options: &[] }),
+    Contender {
+        part: Part::Bulk,
+        ..other(
+            "haproxy-splice",
+            Program::Haproxy { options: &["splice-request", "splice-response"] },
+        )
+    },
+    other("nginx", Program::Nginx),
+    other("python", Program::Python),
+    other("tokio-uring", Program::Relay),
+    floor("floor-epoll", &["--engine", "epoll"], Part::Requests),
+    floor("floor-ring", &["--engine", "ring"], Part::Requests),
+    floor("floor-splice", &["--splice"], Part::Bulk),
+    other("direct", Program::Nothing),
 ];
 
 /// What is known of a contender on this machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
     /// Who.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// What it calls itself, if it is here.
     pub(crate) version: Option<String>,
     /// Why it does not take part, and what brings it.
@@ -80,16 +109,16 @@ struct Launch {
     talks: bool,
 }
 
-const fn evenkeel(name: &'static str, arguments: &'static [&'static str]) -> Contender {
-    Contender { name, program: Program::Evenkeel, arguments }
+const fn evenkeel(name: &'static str, arguments: &'static [&'static str], part: Part) -> Contender {
+    Contender { name, program: Program::Evenkeel, arguments, part }
 }
 
-const fn haproxy(name: &'static str, options: &'static [&'static str]) -> Contender {
-    Contender { name, program: Program::Haproxy { options }, arguments: &[] }
+const fn floor(name: &'static str, arguments: &'static [&'static str], part: Part) -> Contender {
+    Contender { name, program: Program::Floor, arguments, part }
 }
 
-const fn floor(name: &'static str, arguments: &'static [&'static str]) -> Contender {
-    Contender { name, program: Program::Floor, arguments }
+const fn other(name: &'static str, program: Program) -> Contender {
+    Contender { name, program, arguments: &[], part: Part::Everything }
 }
 
 impl Contender {
@@ -105,11 +134,34 @@ impl Contender {
         self.program == Program::Nothing
     }
 
+    /// Why it has no part in `case`, if it has none.
+    #[must_use]
+    pub(crate) fn stays_out_of(&self, case: &Case) -> Option<&'static str> {
+        match (self.program, self.part, case.group()) {
+            (Program::Nothing, _, Group::Idle) => Some("there is no balancer to weigh"),
+            (Program::Nothing, _, Group::Disruption) => Some("there is no balancer to cope"),
+            (Program::Floor | Program::Relay, _, Group::Disruption) => {
+                Some("it knows one backend only")
+            }
+            (_, Part::Requests, Group::Bulk) => Some("bulk has a floor of its own, floor-splice"),
+            (_, Part::Bulk, Group::Requests | Group::Idle | Group::Disruption) => {
+                Some("it differs in bulk only")
+            }
+            (_, Part::OneConnection, _) if !case.is_one_connection() => {
+                Some("it differs in how it waits, which one connection shows")
+            }
+            (Program::Python, ..) if case.kind == Kind::Disruption(Disruption::Reload) => {
+                Some("it cannot read its configuration anew")
+            }
+            _ => None,
+        }
+    }
+
     /// Looks for it, and notes how it would be started.
     #[must_use]
     pub(crate) fn look(&self) -> Known {
         let example = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let launch = self.launch(example(18_000), example(18_001));
+        let launch = self.launch(example(18_000), &[example(18_001)]);
         let version = self.version();
         let absent = match &version {
             None => Some(self.install_hint().to_owned()),
@@ -118,9 +170,12 @@ impl Contender {
         // By name: where it lies is of no interest to who reads the results elsewhere.
         let program = launch.program.file_name().map(OsString::from);
         let command = program.into_iter().chain(launch.arguments);
-        let command: Vec<_> = command.map(|part| part.to_string_lossy().into_owned()).collect();
+        let plain = |part: OsString| {
+            part.to_string_lossy().replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "bench/")
+        };
+        let command: Vec<_> = command.map(plain).collect();
         Known {
-            name: self.name,
+            name: self.name.to_owned(),
             version,
             absent,
             command: if self.is_direct() { "none".to_owned() } else { command.join(" ") },
@@ -134,11 +189,13 @@ impl Contender {
         let output = match self.program {
             Program::Evenkeel => Command::new(program).arg("--version").output(),
             Program::Haproxy { .. } | Program::Nginx => Command::new(program).arg("-v").output(),
+            Program::Python => Command::new(program).arg("--version").output(),
             Program::Floor => Command::new(program).args(["floor", "--help"]).output(),
+            Program::Relay => Command::new(program).args(["relay", "--help"]).output(),
             Program::Nothing => return Some("clients and backend by themselves".to_owned()),
         };
         let output = output.ok().filter(|output| output.status.success())?;
-        if self.program == Program::Floor {
+        if matches!(self.program, Program::Floor | Program::Relay) {
             return Some(concat!("bench ", env!("CARGO_PKG_VERSION")).to_owned());
         }
         // nginx tells it on standard error.
@@ -152,7 +209,9 @@ impl Contender {
             Program::Evenkeel => "cargo build --release -p evenkeel",
             Program::Haproxy { .. } => "apt-get install haproxy",
             Program::Nginx => "apt-get install nginx-light libnginx-mod-stream",
+            Program::Python => "apt-get install python3",
             Program::Floor => "this program has no `bench floor`",
+            Program::Relay => "this program has no `bench relay`",
             Program::Nothing => "always here",
         }
     }
@@ -165,7 +224,7 @@ impl Contender {
                 config::StreamModule::BuiltIn | config::StreamModule::File(_) => None,
             },
             Program::Evenkeel | Program::Floor => self.missing_option(),
-            Program::Haproxy { .. } | Program::Nothing => None,
+            Program::Haproxy { .. } | Program::Python | Program::Relay | Program::Nothing => None,
         }
     }
 
@@ -178,34 +237,42 @@ impl Contender {
         Some(format!("this build has no {missing}"))
     }
 
-    fn launch(&self, address: SocketAddr, backend: SocketAddr) -> Launch {
+    fn launch(&self, address: SocketAddr, backends: &[SocketAddr]) -> Launch {
         let file = |end: &str| {
             let name = format!("evenkeel-bench-{}-{}.{end}", std::process::id(), address.port());
             std::env::temp_dir().join(name)
         };
-        let (address_text, backend_text) = (address.to_string(), backend.to_string());
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
+        let address_text = address.to_string();
+        let backends_text = backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let (own, config): (Vec<OsString>, _) = match self.program {
             Program::Evenkeel => {
-                let (ip, port) = (address.ip().to_string(), address.port().to_string());
-                let to = ["--host", &ip, "--port", &port, "--backends", &backend_text];
+                let to = ["--host", &ip, "--port", &port, "--backends", &backends_text];
                 // As the others: one thread, no log, no health checks.
                 let alike =
                     ["--shards", "1", "--log-level", "ERROR", "--health-check-interval", "0"];
                 (to.into_iter().chain(alike).map(OsString::from).collect(), None)
             }
             Program::Haproxy { options } => {
-                let (path, text) = (file("cfg"), config::haproxy(address, backend, options));
+                let (path, text) = (file("cfg"), config::haproxy(address, backends, options));
                 (vec!["-db".into(), "-f".into(), path.clone().into()], Some((path, text)))
             }
             Program::Nginx => {
                 let module = config::stream_module(&self.program());
                 let (path, pid) = (file("conf"), file("pid"));
-                let text = config::nginx(address, backend, &module, &pid);
+                let text = config::nginx(address, backends, &module, &pid);
                 let own = ["-e", "/dev/null", "-c"].map(OsString::from);
                 (own.into_iter().chain([path.clone().into()]).collect(), Some((path, text)))
             }
-            Program::Floor => {
-                let own = ["floor", "--listen", &address_text, "--backend", &backend_text];
+            Program::Python => {
+                let to = ["--host", &ip, "--port", &port, "--backends", &backends_text];
+                let alike = ["--log-level", "ERROR", "--health-check-interval", "0"];
+                let own = to.into_iter().chain(alike).map(OsString::from);
+                (std::iter::once(PYTHON.into()).chain(own).collect(), None)
+            }
+            Program::Floor | Program::Relay => {
+                let form = if self.program == Program::Floor { "floor" } else { "relay" };
+                let own = [form, "--listen", &address_text, "--backend", &backends_text];
                 (own.map(OsString::from).to_vec(), None)
             }
             Program::Nothing => (Vec::new(), None),
@@ -222,7 +289,8 @@ impl Contender {
             Program::Evenkeel => this().with_file_name("evenkeel"),
             Program::Haproxy { .. } => in_sbin("haproxy"),
             Program::Nginx => in_sbin("nginx"),
-            Program::Floor => this(),
+            Program::Python => PathBuf::from("python3"),
+            Program::Floor | Program::Relay => this(),
             Program::Nothing => PathBuf::new(),
         }
     }
@@ -247,6 +315,9 @@ impl Launch {
         command
     }
 }
+
+/// Of this project, wherever it is built.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/balancer.py");
 
 /// Debian keeps them where only root's PATH looks.
 fn in_sbin(name: &str) -> PathBuf {

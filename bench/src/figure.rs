@@ -1,9 +1,9 @@
 //! What is measured: names, units, and which direction is the good one.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A kind of number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Figure {
     /// CPU time of the balancer for each request, its connection included where each has its own.
@@ -28,6 +28,10 @@ pub(crate) enum Figure {
     BytesPerConn,
     /// CPU time of the balancer in a second at rest.
     RestUsPerS,
+    /// Requests that failed while something happened to the balancer or to a backend.
+    FailedRequests,
+    /// The longest time meanwhile in which no request was answered.
+    LongestGapMs,
 }
 
 /// The figures of one run, in the order of their columns.
@@ -49,6 +53,8 @@ impl Figure {
             Self::P999Us => "p99.9 µs",
             Self::BytesPerConn => "bytes/conn",
             Self::RestUsPerS => "µs/s at rest",
+            Self::FailedRequests => "failed",
+            Self::LongestGapMs => "longest gap ms",
         }
     }
 
@@ -76,14 +82,15 @@ impl Figure {
         match self {
             Self::CpuUs | Self::GbitPerS => format!("{value:.2}"),
             Self::CpuSPerGb => format!("{value:.3}"),
-            Self::MbPerS => format!("{value:.1}"),
+            Self::MbPerS | Self::LongestGapMs => format!("{value:.1}"),
             Self::PerSecond
             | Self::AchievedPerS
             | Self::P50Us
             | Self::P99Us
             | Self::P999Us
             | Self::BytesPerConn
-            | Self::RestUsPerS => format!("{value:.0}"),
+            | Self::RestUsPerS
+            | Self::FailedRequests => format!("{value:.0}"),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a figure depends on besides the programs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Host {
     /// As /proc/cpuinfo names it.
     pub(crate) cpu: String,
@@ -38,6 +38,15 @@ impl Host {
             kernel: kernel.to_owned(),
             date: today(),
         }
+    }
+
+    /// What kind of machine it is, for names of files: `amd-epyc-2-cpus`.
+    #[must_use]
+    pub(crate) fn kind(&self) -> String {
+        let letters = |letter: char| letter.is_ascii_alphanumeric();
+        let text = format!("{} {} cpus", self.cpu, self.cpus).to_lowercase();
+        let words = text.split(|letter| !letters(letter)).filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join("-")
     }
 
     /// YYYY-MM-DD.
@@ -79,4 +88,17 @@ pub(crate) fn keep_off(cpu: usize) -> io::Result<()> {
 fn today() -> String {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     now.split('T').next().unwrap_or(&now).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_machine_fits_a_file_name() {
+        let [cpu, kernel, date] =
+            ["Xeon(R) E5-2670 @ 2.6GHz", "6.1", "2026-01-01"].map(str::to_owned);
+        let host = Host { cpu, cpus: 8, kernel, date };
+        assert_eq!(host.kind(), "xeon-r-e5-2670-2-6ghz-8-cpus");
+    }
 }

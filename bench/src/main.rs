@@ -1,9 +1,11 @@
-//! What evenkeel costs beside other balancers: `cargo run --release -p bench -- cost`.
+//! evenkeel beside other balancers: `cargo run --release -p bench -- compare`.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod case;
+mod compare;
 mod contender;
-mod cost;
+mod document;
 mod figure;
 mod floor;
 mod generators;
@@ -40,8 +42,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The balancer's CPU, throughput, latency and memory beside HAProxy and nginx
-    Cost(cost::Options),
+    /// evenkeel beside HAProxy, nginx, the Python version and others, in every workload
+    #[command(alias = "cost")]
+    Compare(compare::Options),
     /// The least that a relay can cost: two sockets, one receive, one send, until SIGTERM
     Floor(floor::Arguments),
     /// loadgen beside wrk and iperf3 on the same targets
@@ -54,7 +57,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Cost(options) => cost(&options),
+        Command::Compare(options) => compare(&options),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
         Command::Generators(arguments) => generators::run(&arguments),
         Command::Pick(arguments) => pick::run(&arguments),
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn cost(options: &cost::Options) -> io::Result<()> {
+fn compare(options: &compare::Options) -> io::Result<()> {
     let stop = Stop::on_signals()?;
-    cost::run(options, stop)
+    compare::run(options, stop)
 }

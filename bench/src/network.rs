@@ -86,7 +86,7 @@ impl Network {
     ///
     /// # Errors
     /// Without root or iproute2.
-    pub(crate) fn veth(cpus: &Cpus) -> io::Result<Self> {
+    pub(crate) fn lab(cpus: &Cpus) -> io::Result<Self> {
         let [client, balancer, backend] =
             [Namespace::create()?, Namespace::create()?, Namespace::create()?];
         link(&client, "10.77.1.1/24", &balancer, "10.77.1.2/24", "front")?;
@@ -96,7 +96,7 @@ impl Network {
         client.ip(&["route", "add", "10.77.2.0/24", "via", "10.77.1.2"])?;
         backend.ip(&["route", "add", "10.77.1.0/24", "via", "10.77.2.1"])?;
         let ips = [[10, 77, 1, 2], [10, 77, 2, 2]].map(IpAddr::from);
-        Self::prepare("veth", cpus, [&client, &balancer, &backend], ips, Vec::new())
+        Self::prepare("lab", cpus, [&client, &balancer, &backend], ips, Vec::new())
     }
 
     fn prepare(

@@ -1,9 +1,14 @@
 //! One run of one contender in one case: everything is started afresh, measured and ended.
 
 mod bulk;
+mod disruption;
 mod idle;
+mod iperf;
 mod load;
 mod writes;
+mod wrk;
+
+pub(crate) use wrk::version as wrk_version;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,10 +27,8 @@ use crate::signals::Stop;
 /// What all runs share.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// One loopback for everything.
-    pub(crate) loopback: Network,
-    /// Three namespaces, or why they cannot be had.
-    pub(crate) veth: Result<Network, String>,
+    /// Where clients, balancer and backends are.
+    pub(crate) network: Network,
     /// How long each run is measured, after the warm-up.
     pub(crate) duration: Duration,
     /// Connections of [`Kind::Idle`].
@@ -69,24 +72,20 @@ impl Bench {
                 let rate = rate.ok_or_else(|| io::Error::other("there is no rate"))?;
                 self.run_paced(contender, connections, rate)
             }
-            Kind::Bulk { veth, streams, down } => {
-                let network = if veth { self.veth()? } else { &self.loopback };
-                self.run_bulk(contender, network, streams, down)
-            }
+            Kind::Wrk { connections } => self.run_wrk(contender, connections),
+            Kind::Bulk { streams, down } => self.run_bulk(contender, streams, down),
+            Kind::Iperf { streams, down } => self.run_iperf(contender, streams, down),
             Kind::Writes { bytes } => self.run_writes(contender, bytes),
             Kind::Idle => self.run_idle(contender),
+            Kind::Disruption(what) => self.run_disruption(contender, what),
         }
     }
 
-    fn veth(&self) -> io::Result<&Network> {
-        self.veth.as_ref().map_err(|why| io::Error::other(why.clone()))
-    }
-
-    /// One echo backend, where backends are.
-    fn start_echo(&self, network: &Network) -> io::Result<Serving> {
-        let address = network.backend_address()?;
-        let backend = Backend { name: Some("B1".to_owned()), address, mode: Mode::Echo };
-        network.backend.run(|| {
+    /// One backend, where backends are.
+    fn serve(&self, mode: Mode) -> io::Result<Serving> {
+        let address = self.network.backend_address()?;
+        let backend = Backend { name: Some("B1".to_owned()), address, mode };
+        self.network.backend.run(|| {
             loadgen::serve::start(vec![backend], NonZeroUsize::MIN).map_err(io::Error::other)
         })
     }
@@ -99,7 +98,7 @@ impl UnderTest {
             return Ok(Self { target: backend, process: None });
         }
         let target = network.balancer_address()?;
-        let process = contender.start(&network.balancer, target, backend)?;
+        let process = contender.start(&network.balancer, target, &[backend])?;
         Ok(Self { target, process: Some(process) })
     }
 
@@ -110,4 +109,4 @@ impl UnderTest {
 }
 
 /// Load before each measurement: caches are filled, buffers are allocated, TCP windows are open.
-const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_millis(300);

@@ -1,9 +1,9 @@
 //! Medians and spreads of a few runs, and what the runs of two contenders say about each other.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The middle of some runs and how far they lie apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     /// The middle value, the mean of the two middle ones of an even number.
     pub(crate) median: f64,
@@ -14,7 +14,7 @@ pub(crate) struct Spread {
 }
 
 /// Whether one of two contenders is ahead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Difference {
     /// Evenkeel, in every round.

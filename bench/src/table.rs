@@ -22,7 +22,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
     let cells = |row: &Row| {
         let shown = figures.iter().map(|&figure| row.measured(figure).map_or("-".into(), show));
         let errors = row.errors.to_string();
-        [row.contender.to_owned()].into_iter().chain(shown).chain([errors]).collect::<Vec<_>>()
+        [row.contender.clone()].into_iter().chain(shown).chain([errors]).collect::<Vec<_>>()
     };
     let table: Vec<Vec<String>> = [head].into_iter().chain(rows.iter().map(cells)).collect();
     align(&table)
@@ -63,8 +63,8 @@ mod tests {
         let (cpu, rate) = (Figure::CpuUs, Figure::PerSecond);
         let figures = vec![measured(cpu, &[1.0, 3.0, 2.0]), measured(rate, &[100.0])];
         let rows = [
-            Row { contender: "evenkeel", figures, errors: 0 },
-            Row { contender: "direct", figures: vec![measured(rate, &[90.0])], errors: 12 },
+            Row { contender: "evenkeel".into(), figures, errors: 0 },
+            Row { contender: "direct".into(), figures: vec![measured(rate, &[90.0])], errors: 12 },
         ];
         assert_eq!(
             lines(&rows),

@@ -1,16 +1,16 @@
 //! What the rows of a case say: the targets, and whether somebody is ahead of evenkeel.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::case::{Bound, Case, Goal};
 use crate::figure::Figure;
 use crate::stats::{Difference, Spread, ratios};
 
 /// What a case showed for one contender.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// Who.
-    pub(crate) contender: &'static str,
+    pub(crate) contender: String,
     /// By figure.
     pub(crate) figures: Vec<Measured>,
     /// Requests that failed, over all rounds.
@@ -18,7 +18,7 @@ pub(crate) struct Row {
 }
 
 /// A figure of one contender.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// Which.
     pub(crate) figure: Figure,
@@ -30,14 +30,14 @@ pub(crate) struct Measured {
 }
 
 /// Ours beside the better of theirs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     /// In what.
     pub(crate) figure: Figure,
     /// Who of ours.
-    pub(crate) ours: &'static str,
+    pub(crate) ours: String,
     /// Whose median was better.
-    pub(crate) theirs: &'static str,
+    pub(crate) theirs: String,
     /// Ours over theirs in the same round.
     pub(crate) ratio: Spread,
     /// One of each round.
@@ -93,6 +93,7 @@ fn compare(goal: &Goal, bound: Option<Bound>, rows: &[Row]) -> Option<Comparison
         Some(Bound::NotBehind) => (None, Some(difference != Difference::Behind)),
         None => (None, None),
     };
+    let (ours, theirs) = (ours.to_owned(), theirs.to_owned());
     Some(Comparison { figure, ours, theirs, ratio, ratios, difference, at_most, met })
 }
 
@@ -149,7 +150,11 @@ mod tests {
             spread: Spread::of(rounds),
             rounds: rounds.to_vec(),
         };
-        Row { contender, figures: figures.iter().map(measured).collect(), errors: 0 }
+        Row {
+            contender: contender.to_owned(),
+            figures: figures.iter().map(measured).collect(),
+            errors: 0,
+        }
     }
 
     fn case(key: &str) -> &'static Case {
@@ -166,7 +171,8 @@ mod tests {
         let rows =
             [ping("evenkeel", 8.0, 90.0), ping("haproxy", 10.0, 80.0), ping("nginx", 11.0, 100.0)];
         let found = comparisons(case("ping-64"), &rows);
-        let summary: Vec<_> = found.iter().map(|one| (one.figure, one.theirs, one.met)).collect();
+        let summary: Vec<_> =
+            found.iter().map(|one| (one.figure, one.theirs.as_str(), one.met)).collect();
         assert_eq!(
             summary,
             [(Figure::CpuUs, "haproxy", Some(true)), (Figure::PerSecond, "nginx", None)]
@@ -197,8 +203,8 @@ mod tests {
     fn bulk_is_held_against_forced_splice_too() {
         let bulk = |name, cpu: f64| row(name, &[(Figure::CpuSPerGb, &[cpu; 5])]);
         let rows = [bulk("evenkeel", 0.15), bulk("haproxy", 0.6), bulk("haproxy-splice", 0.16)];
-        let found = comparisons(case("bulk-lo-1-up"), &rows);
-        let summary: Vec<_> = found.iter().map(|one| (one.theirs, one.met)).collect();
+        let found = comparisons(case("bulk-1-up"), &rows);
+        let summary: Vec<_> = found.iter().map(|one| (one.theirs.as_str(), one.met)).collect();
         assert_eq!(summary, [("haproxy", Some(true)), ("haproxy-splice", Some(false))]);
     }
 }

@@ -16,21 +16,24 @@ pub(super) enum StreamModule {
 }
 
 /// HAProxy in `mode tcp`. It sets TCP_NODELAY by itself.
-pub(super) fn haproxy(address: SocketAddr, backend: SocketAddr, options: &[&str]) -> String {
+pub(super) fn haproxy(address: SocketAddr, backends: &[SocketAddr], options: &[&str]) -> String {
     let options: String = options.iter().map(|option| format!("  option {option}\n")).collect();
+    let servers = backends.iter().enumerate();
+    let servers: String =
+        servers.map(|(index, backend)| format!("  server b{index} {backend}\n")).collect();
     // By default half as many pipes as connections, with which it would not fit its open files.
     let pipes = if options.is_empty() { "" } else { "  maxpipes 256\n" };
     format!(
         "global\n  nbthread 1\n  maxconn {SESSIONS}\n{pipes}\
          defaults\n  mode tcp\n{options}  timeout connect 3s\n  timeout client 1h\n  timeout server 1h\n\
-         listen bench\n  bind {address} backlog 4096\n  server backend {backend}\n"
+         listen bench\n  bind {address} backlog 4096\n{servers}"
     )
 }
 
 /// nginx's stream module, one worker.
 pub(super) fn nginx(
     address: SocketAddr,
-    backend: SocketAddr,
+    backends: &[SocketAddr],
     module: &StreamModule,
     pid: &Path,
 ) -> String {
@@ -39,11 +42,12 @@ pub(super) fn nginx(
         StreamModule::BuiltIn | StreamModule::Absent => String::new(),
     };
     let connections = 2 * SESSIONS;
+    let servers: String = backends.iter().map(|one| format!("    server {one};\n")).collect();
     format!(
         "{load}daemon off;\nworker_processes 1;\npid {};\nerror_log /dev/null crit;\n\
          events {{\n  worker_connections {connections};\n}}\n\
-         stream {{\n  access_log off;\n  server {{\n    listen {address} backlog=4096;\n    \
-         proxy_pass {backend};\n    proxy_connect_timeout 3s;\n    proxy_timeout 1h;\n    \
+         stream {{\n  access_log off;\n  upstream backends {{\n{servers}  }}\n  server {{\n    listen {address} backlog=4096;\n    \
+         proxy_pass backends;\n    proxy_connect_timeout 3s;\n    proxy_timeout 1h;\n    \
          tcp_nodelay on;\n  }}\n}}\n",
         pid.display()
     )
@@ -78,12 +82,10 @@ mod tests {
     #[test]
     fn haproxy_splices_when_it_is_told_to() {
         let [address, backend] = addresses();
-        let plain = haproxy(address, backend, &[]);
+        let plain = haproxy(address, &[backend], &[]);
         assert!(plain.contains("mode tcp\n  timeout connect"), "{plain}");
-        assert!(
-            plain.contains("bind 127.0.0.1:18000 backlog 4096\n  server backend 127.0.0.1:18001")
-        );
-        let forced = haproxy(address, backend, &["splice-request", "splice-response"]);
+        assert!(plain.contains("bind 127.0.0.1:18000 backlog 4096\n  server b0 127.0.0.1:18001"));
+        let forced = haproxy(address, &[backend], &["splice-request", "splice-response"]);
         assert!(forced.contains("maxpipes 256\ndefaults\n") && !plain.contains("maxpipes"));
         assert!(forced.contains("  option splice-request\n  option splice-response\n"), "{forced}");
     }
@@ -92,11 +94,11 @@ mod tests {
     fn nginx_loads_the_module_from_where_it_is() {
         let [address, backend] = addresses();
         let module = StreamModule::File("/lib/stream.so".into());
-        let text = nginx(address, backend, &module, Path::new("/tmp/pid"));
+        let text = nginx(address, &[backend], &module, Path::new("/tmp/pid"));
         assert!(text.starts_with("load_module /lib/stream.so;\ndaemon off;"), "{text}");
         assert!(text.contains("listen 127.0.0.1:18000 backlog=4096;"), "{text}");
-        assert!(text.contains("proxy_pass 127.0.0.1:18001;"), "{text}");
-        let text = nginx(address, backend, &StreamModule::BuiltIn, Path::new("/tmp/pid"));
+        assert!(text.contains("    server 127.0.0.1:18001;\n  }\n"), "{text}");
+        let text = nginx(address, &[backend], &StreamModule::BuiltIn, Path::new("/tmp/pid"));
         assert!(!text.contains("load_module"), "{text}");
     }
 }

@@ -11,7 +11,7 @@ use crate::place::Place;
 use crate::process::Process;
 
 impl Contender {
-    /// Starts it at `place` in front of `backend` and waits until it listens. No connection is made
+    /// Starts it at `place` in front of `backends` and waits until it listens. No connection is made
     /// to find that out: it would go through to the backend.
     ///
     /// # Errors
@@ -20,9 +20,9 @@ impl Contender {
         &self,
         place: &Place,
         address: SocketAddr,
-        backend: SocketAddr,
+        backends: &[SocketAddr],
     ) -> io::Result<Process> {
-        let launch = self.launch(address, backend);
+        let launch = self.launch(address, backends);
         if let Some((path, text)) = &launch.config {
             fs::write(path, text)?;
         }

@@ -5,17 +5,19 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
+use loadgen::serve::Mode;
+
 use super::{Bench, Run, UnderTest};
 use crate::contender::Contender;
 use crate::figure::Figure;
 
 impl Bench {
     pub(super) fn run_idle(&self, contender: &Contender) -> io::Result<Run> {
-        let backend = self.start_echo(&self.loopback)?;
-        let under_test = UnderTest::start(contender, &self.loopback, backend.addresses()[0])?;
+        let backend = self.serve(Mode::Echo)?;
+        let under_test = UnderTest::start(contender, &self.network, backend.addresses()[0])?;
         let process = under_test.process.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
         let before = process.resident_bytes()?;
-        let connections = self.loopback.client.run(|| self.open_all(under_test.target))?;
+        let connections = self.network.client.run(|| self.open_all(under_test.target))?;
         // What the last exchange left behind is worked off.
         sleep(Duration::from_millis(200));
         let after = process.resident_bytes()?;

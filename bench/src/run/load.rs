@@ -8,6 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use loadgen::load::{Plan, Rate, Workload};
 use loadgen::report::{Progress, Report};
+use loadgen::serve::Mode;
 
 use super::{Bench, Run, UnderTest, WARM_UP};
 use crate::contender::Contender;
@@ -76,8 +77,8 @@ impl Bench {
     }
 
     fn request(&self, contender: &Contender, plan: Plan) -> io::Result<Run> {
-        let backend = self.start_echo(&self.loopback)?;
-        let under_test = UnderTest::start(contender, &self.loopback, backend.addresses()[0])?;
+        let backend = self.serve(Mode::Echo)?;
+        let under_test = UnderTest::start(contender, &self.network, backend.addresses()[0])?;
         let plan = Plan { address: under_test.target.into(), ..plan };
         let (report, samples) = self.drive(&plan, &under_test)?;
         let per_second = if plan.rate.is_some() { Figure::AchievedPerS } else { Figure::PerSecond };
@@ -99,7 +100,7 @@ impl Bench {
         };
         let stop = self.stop.flag();
         let load = || loadgen::load::run(plan, &mut sample, stop).map_err(io::Error::other);
-        let report = self.loopback.client.run(load)?;
+        let report = self.network.client.run(load)?;
         self.stop.check()?;
         if report.totals.ok == 0 {
             return Err(io::Error::other(format!("no request was answered: {:?}", report.errors)));

@@ -23,7 +23,7 @@ struct EndOnDrop<'a>(&'a Stream);
 
 impl Bench {
     pub(super) fn run_writes(&self, contender: &Contender, bytes: usize) -> io::Result<Run> {
-        let network = &self.loopback;
+        let network = &self.network;
         let backend = network.backend_address()?;
         let listener = network.backend.run(|| TcpListener::bind(backend))?;
         let under_test = UnderTest::start(contender, network, backend)?;

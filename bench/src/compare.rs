@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 
 use crate::case::{Case, Kind};
 use crate::contender::{Contender, Known};
+use crate::document::{Absent, CaseResult};
 use crate::figure::{Figure, Figures};
 use crate::host::{self, Host};
 use crate::network::{Cpus, Network};
@@ -18,7 +19,7 @@ use crate::stats::Spread;
 use crate::verdict::{Measured, Row, comparisons};
 
 pub(crate) use options::Options;
-use report::{CaseResult, Failed, Report};
+use report::Report;
 
 /// Runs what `options` ask for.
 ///
@@ -32,9 +33,9 @@ pub(crate) fn run(options: &Options, stop: Stop) -> io::Result<()> {
     let (host, cpus) = (Host::read(), Cpus::deal()?);
     // Children and threads go where their place is; what stays here shall not disturb the balancer.
     host::keep_off(cpus.balancer)?;
+    let network = if options.lab { Network::lab(&cpus)? } else { Network::loopback(&cpus)? };
     let bench = Bench {
-        loopback: Network::loopback(&cpus)?,
-        veth: Network::veth(&cpus).map_err(|error| format!("no veth networks: {error}")),
+        network,
         duration: options.duration(),
         idle_connections: options.idle_connections(),
         stop,
@@ -43,9 +44,7 @@ pub(crate) fn run(options: &Options, stop: Stop) -> io::Result<()> {
     report.print_head();
     let present = report.present();
     for case in cases {
-        let taking_part = present.iter().filter(|one| case.contenders.contains(&one.name));
-        let taking_part: Vec<&Contender> = taking_part.copied().collect();
-        let result = measure(case, &taking_part, options.rounds(), &bench)?;
+        let result = measure(case, &present, options.rounds(), &bench)?;
         result.print();
         report.add(result)?;
     }
@@ -54,7 +53,7 @@ pub(crate) fn run(options: &Options, stop: Stop) -> io::Result<()> {
 
 /// Looks for those who have something to do in these cases.
 fn look(cases: &[&Case], chosen: &[&'static Contender]) -> Vec<Known> {
-    let needed = |one: &&&Contender| cases.iter().any(|case| case.contenders.contains(&one.name));
+    let needed = |one: &&&Contender| cases.iter().any(|case| one.stays_out_of(case).is_none());
     chosen.iter().filter(needed).map(|one| one.look()).collect()
 }
 
@@ -62,20 +61,22 @@ fn look(cases: &[&Case], chosen: &[&'static Contender]) -> Vec<Known> {
 /// reason.
 fn measure(
     case: &'static Case,
-    contenders: &[&Contender],
+    present: &[&Contender],
     rounds: NonZeroU32,
     bench: &Bench,
 ) -> io::Result<CaseResult> {
+    let (contenders, left_out) = who_takes_part(case, present);
+    let contenders = contenders.as_slice();
     let rate = match case.kind {
         Kind::Paced { connections, percent } => {
             let rate = bench.rate_of_weakest(contenders, connections, percent);
             bench.stop.check()?;
             rate.inspect_err(|error| eprintln!("  {}: {error}", case.key)).ok()
         }
-        Kind::Load { .. } | Kind::Bulk { .. } | Kind::Writes { .. } | Kind::Idle => None,
+        _ => None,
     };
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(); contenders.len()];
-    let mut failed: Vec<Failed> = Vec::new();
+    let mut failed: Vec<Absent> = Vec::new();
     for round in 0..rounds.get() {
         for index in order(contenders.len(), round) {
             let contender = contenders[index];
@@ -90,7 +91,10 @@ fn measure(
                 Err(error) => {
                     bench.stop.check()?;
                     eprintln!("  {}: {} FAILED: {error}", case.key, contender.name);
-                    failed.push(Failed { contender: contender.name, why: error.to_string() });
+                    failed.push(Absent {
+                        contender: contender.name.to_owned(),
+                        why: error.to_string(),
+                    });
                 }
             }
         }
@@ -99,7 +103,25 @@ fn measure(
     let both: Vec<_> = contenders.iter().zip(runs).collect();
     let rows: Vec<Row> = both.iter().filter(whole).map(|(one, runs)| row(one, runs)).collect();
     let comparisons = comparisons(case, &rows);
-    Ok(CaseResult { case, rate, rows, comparisons, failed })
+    Ok(CaseResult {
+        key: case.key.to_owned(),
+        title: case.title.to_owned(),
+        rate_per_s: rate.map(NonZeroU32::get),
+        rows,
+        comparisons,
+        failed,
+        left_out,
+    })
+}
+
+/// Those of `present` who have something to show in `case`, and the others with the reason.
+fn who_takes_part<'a>(case: &Case, present: &[&'a Contender]) -> (Vec<&'a Contender>, Vec<Absent>) {
+    let left_out = present.iter().filter_map(|one| {
+        let why = one.stays_out_of(case)?.to_owned();
+        Some(Absent { contender: one.name.to_owned(), why })
+    });
+    let taking_part = present.iter().filter(|one| one.stays_out_of(case).is_none());
+    (taking_part.copied().collect(), left_out.collect())
 }
 
 /// There and back: what drifts with time hits each alike.
@@ -133,7 +155,11 @@ fn row(contender: &Contender, runs: &[Run]) -> Row {
         })
     });
     let figures = measured.collect();
-    Row { contender: contender.name, figures, errors: runs.iter().map(|run| run.errors).sum() }
+    Row {
+        contender: contender.name.to_owned(),
+        figures,
+        errors: runs.iter().map(|run| run.errors).sum(),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What `bench cost` is asked for.
+//! What `bench compare` is asked for.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -9,17 +9,18 @@ use clap::Args;
 
 use crate::case::{self, Case};
 use crate::contender::{self, Contender};
+use crate::host::Host;
 
-/// Options of `bench cost`.
+/// Options of `bench compare`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
     /// Runs of each contender in each case; fewer than 5 show no difference
     #[arg(long, default_value = "5", value_name = "N")]
     rounds: NonZeroU32,
-    /// How long each run is measured, at least a second
-    #[arg(long, default_value = "4s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// How long each run is measured, after the warm-up; iperf3 and wrk know whole seconds only
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Duration,
-    /// Cases, by key or its beginning: ping-64,conn,bulk-veth [default: all]
+    /// Cases, by key or its beginning: ping-64,conn,bulk [default: all]
     #[arg(long, value_name = "CASES", value_delimiter = ',')]
     only: Vec<String>,
     /// Contenders, by name [default: all that are here]
@@ -29,6 +30,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 4000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=9000))]
     idle: u32,
+    /// In a LAN of several hosts that is made for it (scripts/lab.sh), not on loopback; needs root
+    #[arg(long)]
+    pub(super) lab: bool,
+    /// Beside an earlier run of the same day, not in place of it: whether they agree
+    #[arg(long)]
+    again: bool,
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     pub(super) out: PathBuf,
@@ -50,7 +57,8 @@ impl Options {
         let asked = |case: &&Case| {
             self.only.is_empty() || self.only.iter().any(|wanted| case.is_asked_for_by(wanted))
         };
-        Ok(case::ALL.iter().filter(asked).collect())
+        let here = |case: &&Case| !self.lab || case.is_of_the_network();
+        Ok(case::ALL.iter().filter(asked).filter(here).collect())
     }
 
     /// The contenders that are asked for, in the order of the first round.
@@ -72,21 +80,28 @@ impl Options {
     }
 
     pub(super) fn duration(&self) -> Duration {
-        let second = Duration::from_secs(1);
-        if self.quick { second } else { self.duration.max(second) }
+        if self.quick { QUICK } else { self.duration.max(SHORTEST) }
     }
 
     pub(super) fn idle_connections(&self) -> u32 {
         self.idle
     }
 
-    /// `cost-2026-11-21-ping-conn-quick.json`.
-    pub(super) fn file_name(&self, date: &str) -> String {
-        let only = self.only.iter().map(String::as_str);
-        let parts = ["cost", date].into_iter().chain(only).chain(self.quick.then_some("quick"));
+    /// `2026-11-21-amd-epyc-2-cpus-lab-ping-conn-quick.json`.
+    pub(super) fn file_name(&self, host: &Host) -> String {
+        let network = if self.lab { "lab" } else { "loopback" };
+        let chosen = self.only.iter().chain(&self.contenders).map(String::as_str);
+        let marks = [self.quick.then_some("quick"), self.again.then_some("again")];
+        let (date, kind) = (host.date(), host.kind());
+        let parts =
+            [date, &kind, network].into_iter().chain(chosen).chain(marks.into_iter().flatten());
         parts.collect::<Vec<_>>().join("-") + ".json"
     }
 }
+
+const QUICK: Duration = Duration::from_millis(500);
+/// What is shorter says nothing.
+const SHORTEST: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests {
@@ -100,8 +115,26 @@ mod tests {
     }
 
     fn options(arguments: &[&str]) -> Options {
-        let arguments = ["cost"].iter().chain(arguments);
+        let arguments = ["compare"].iter().chain(arguments);
         Cli::try_parse_from(arguments).expect("right arguments").options
+    }
+
+    fn host() -> Host {
+        let [cpu, kernel, date] = ["AMD EPYC", "6.18.44", "2026-11-21"].map(str::to_owned);
+        Host { cpu, cpus: 2, kernel, date }
+    }
+
+    #[test]
+    fn a_second_run_has_a_file_of_its_own() {
+        let name = options(&["--again"]).file_name(&host());
+        assert_eq!(name, "2026-11-21-amd-epyc-2-cpus-loopback-again.json");
+    }
+
+    #[test]
+    fn in_the_lab_everything_is_run_that_depends_on_the_network() {
+        let keys: Vec<&str> =
+            options(&["--lab"]).cases().expect("most").iter().map(|case| case.key).collect();
+        assert!(keys.contains(&"ping-64") && !keys.contains(&"idle"));
     }
 
     #[test]
@@ -109,20 +142,29 @@ mod tests {
         let options = options(&[]);
         assert_eq!(options.cases().expect("all").len(), case::ALL.len());
         assert_eq!(options.contenders().expect("all").len(), contender::ALL.len());
-        assert_eq!(options.file_name("2026-11-21"), "cost-2026-11-21.json");
-        assert_eq!((options.rounds().get(), options.duration().as_secs()), (5, 4));
+        assert_eq!(options.file_name(&host()), "2026-11-21-amd-epyc-2-cpus-loopback.json");
+        assert_eq!((options.rounds().get(), options.duration().as_secs()), (5, 1));
     }
 
     #[test]
     fn a_part_is_named_in_the_file() {
-        let options =
-            options(&["--only", "ping-64,conn", "--contenders", "nginx,evenkeel", "--quick"]);
+        let options = options(&[
+            "--only",
+            "ping-64,conn",
+            "--contenders",
+            "nginx,evenkeel",
+            "--quick",
+            "--lab",
+        ]);
         let keys: Vec<&str> = options.cases().expect("two").iter().map(|case| case.key).collect();
         assert_eq!(keys, ["ping-64", "conn"]);
         let names: Vec<&str> =
             options.contenders().expect("two").iter().map(|one| one.name).collect();
         assert_eq!(names, ["evenkeel", "nginx"]);
-        assert_eq!(options.file_name("2026-11-21"), "cost-2026-11-21-ping-64-conn-quick.json");
+        assert_eq!(
+            options.file_name(&host()),
+            "2026-11-21-amd-epyc-2-cpus-lab-ping-64-conn-nginx-evenkeel-quick.json"
+        );
         assert_eq!(options.rounds().get(), 1);
     }
 
