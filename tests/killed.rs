@@ -22,8 +22,10 @@ fn a_backend_that_is_killed_takes_its_own_sessions_with_it_and_no_other() {
         let balancer = fleet.behind(algorithm);
         let held: Vec<(String, TcpStream)> = (0..40).map(|_| hold(&balancer)).collect();
         let Flow { good, failed } = fleet.flow(&balancer);
-        // Each asker has one session at a time, and whoever comes later is served by the other.
-        assert!(failed.len() <= ASKERS, "{algorithm}: {} failed: {failed:?}", failed.len());
+        // Each asker has one session at a time, and whoever comes later is served by the other. While
+        // the process dies its descriptors are closed one by one: who is quick may be taken by its
+        // listener once more.
+        assert!(failed.len() <= 2 * ASKERS, "{algorithm}: {} failed: {failed:?}", failed.len());
         assert_eq!(good.iter().sum::<usize>() + failed.len(), ASKERS * ASKED, "{algorithm}");
         let on_first = held.iter().filter(|(name, _)| name == "B1").count();
         assert_eq!(on_first, 20, "{algorithm}");

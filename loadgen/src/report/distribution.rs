@@ -39,9 +39,13 @@ impl Distribution {
     /// Adds all of another.
     ///
     /// # Panics
-    /// Never for histograms that were made here, whose bounds are the same.
+    /// Never for histograms that were made here, whose bounds are those of [`Distribution::default`]
+    /// or less.
     pub fn add(&mut self, other: &Self) {
-        self.0.add(&other.0).expect("all have the same bounds");
+        if self.0.high() < other.0.high() {
+            *self = Self(self.whole());
+        }
+        self.0.add(&other.0).expect("its bounds reach as far");
     }
 
     /// Takes no more memory than its longest time needs: of these, a run keeps one for each interval.
@@ -54,6 +58,13 @@ impl Distribution {
         let mut small = Histogram::new_with_bounds(1, most, self.0.sigfig()).expect("1 < 2");
         small.add(&self.0).expect("its bounds reach as far");
         Self(small)
+    }
+
+    /// The same with the bounds that all have who are not compact.
+    fn whole(&self) -> Histogram<u64> {
+        let mut whole = latencies();
+        whole.add(&self.0).expect("nobody's bounds reach farther");
+        whole
     }
 
     /// The value of a quantile (0 to 1), if at least ten samples lie beyond it; fewer make it luck.
@@ -71,7 +82,7 @@ impl Distribution {
         (self.count() > 0).then(|| self.0.max())
     }
 
-    /// HdrHistogram's V2 form, deflated, in base64.
+    /// HdrHistogram's V2 form, deflated, in base64; the same whether or not it is compact.
     ///
     /// # Panics
     /// Never: memory takes every byte, and the form every histogram.
@@ -79,7 +90,7 @@ impl Distribution {
     pub fn to_hdr_v2(&self) -> String {
         let mut bytes = Vec::new();
         let mut serializer = V2DeflateSerializer::new();
-        serializer.serialize(&self.0, &mut bytes).expect("memory takes every byte");
+        serializer.serialize(&self.whole(), &mut bytes).expect("memory takes every byte");
         STANDARD.encode(bytes)
     }
 
@@ -166,6 +177,10 @@ mod tests {
         sum.add(&small);
         assert_eq!((&sum, sum.to_hdr_v2()), (&one, one.to_hdr_v2()));
         assert_eq!(Distribution::default().compact().count(), 0);
+        assert_eq!(small.to_hdr_v2(), one.to_hdr_v2(), "tools see the same bounds");
+        let mut sum = Distribution::default().compact();
+        sum.add(&one);
+        assert_eq!((sum.count(), sum.max_ns()), (one.count(), one.max_ns()));
     }
 
     #[test]
