@@ -3,17 +3,15 @@
 //!
 //! Not in it: what is not about bytes and ends.
 
-#![expect(clippy::duplicate_mod, reason = "each file brings its support, as when it is alone")]
-
-#[path = "bytes.rs"]
+#[path = "suite/bytes.rs"]
 mod bytes;
-#[path = "curl.rs"]
+#[path = "suite/curl.rs"]
 mod curl;
-#[path = "ends.rs"]
+#[path = "suite/ends.rs"]
 mod ends;
-#[path = "hostile.rs"]
+#[path = "suite/hostile.rs"]
 mod hostile;
-#[path = "limits.rs"]
+#[path = "suite/limits.rs"]
 mod limits;
 mod support;
 

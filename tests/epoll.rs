@@ -5,41 +5,40 @@
 //! engines itself, and who is picked (`algorithms.rs`, `ejected.rs`, `sticky.rs`), where no driver is
 //! asked.
 
-#![expect(clippy::duplicate_mod, reason = "each file brings its support, as when it is alone")]
-
-#[path = "balance.rs"]
+#[path = "suite/balance.rs"]
 mod balance;
-#[path = "bytes.rs"]
+#[path = "suite/bytes.rs"]
 mod bytes;
-#[path = "curl.rs"]
+#[path = "suite/curl.rs"]
 mod curl;
-#[path = "drain.rs"]
+#[path = "suite/drain.rs"]
 mod drain;
-#[path = "ends.rs"]
+#[path = "suite/ends.rs"]
 mod ends;
-#[path = "failover.rs"]
+#[path = "suite/failover.rs"]
 mod failover;
-#[path = "health.rs"]
+#[path = "suite/health.rs"]
 mod health;
-#[path = "held.rs"]
+#[path = "suite/held.rs"]
 mod held;
-#[path = "hostile.rs"]
+#[path = "suite/hostile.rs"]
 mod hostile;
-#[path = "killed.rs"]
+#[path = "suite/killed.rs"]
 mod killed;
-#[path = "limits.rs"]
+#[path = "suite/limits.rs"]
 mod limits;
-#[path = "program.rs"]
+#[path = "suite/program.rs"]
 mod program;
-#[path = "proxy_protocol.rs"]
+#[path = "suite/proxy_protocol.rs"]
 mod proxy_protocol;
-#[path = "python_bugs.rs"]
+#[path = "suite/python_bugs.rs"]
 mod python_bugs;
-#[path = "reload.rs"]
+#[path = "suite/reload.rs"]
 mod reload;
-#[path = "reload_proof.rs"]
+#[path = "suite/reload_proof.rs"]
 mod reload_proof;
-#[path = "telling.rs"]
+mod support;
+#[path = "suite/telling.rs"]
 mod telling;
-#[path = "who.rs"]
+#[path = "suite/who.rs"]
 mod who;

@@ -103,6 +103,6 @@ const MUST_NOT_HAPPEN: [&str; 7] = [
     "not_redirected",
     "met_itself",
     "came_too_late",
-    // Not drawn: the tables and tests/failover.rs have it.
+    // Not drawn: the tables and tests/suite/failover.rs have it.
     "failed_over",
 ];

@@ -3,16 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::backend::Backend;
-use support::scene::{Checked, ConfigFile, before_pool, is_echoed, name_of, own_address, speak};
-use support::{End, read_to_the_end};
+use crate::support::backend::Backend;
+use crate::support::scene::{
+    Checked, ConfigFile, before_pool, is_echoed, name_of, own_address, speak,
+};
+use crate::support::{End, read_to_the_end};
 
 #[test]
 fn it_takes_three_bad_answers_in_a_row_and_two_good_ones_where_that_is_asked_for() {

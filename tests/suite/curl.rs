@@ -2,15 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 
+use crate::support::{Balancer, pattern, skip};
 use loadgen::serve::{self, Mode, Serving};
-use support::{Balancer, pattern, skip};
 
 #[test]
 fn two_http_backends_answer_curl_in_turn() {

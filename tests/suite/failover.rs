@@ -2,14 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 
-use support::backend::Backend;
-use support::{
+use crate::support::backend::Backend;
+use crate::support::{
     Balancer, End, assert_same_bytes, eventually, patient, pattern, read_to_the_end, reset,
 };
 

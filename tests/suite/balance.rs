@@ -2,15 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::process::Command;
 
-use support::backend::Backend;
-use support::{Balancer, EVENKEEL, Nobody, read_to_the_end, skip};
+use crate::support::backend::Backend;
+use crate::support::{Balancer, EVENKEEL, Nobody, read_to_the_end, skip};
 
 #[test]
 fn round_robin_is_strict_also_over_shards() {
@@ -85,7 +83,7 @@ fn a_routing_line_names_client_backend_and_algorithm() {
     let from = client.local_addr().unwrap();
     client.read_to_string(&mut String::new()).unwrap();
     let line = format!("Routing client ({from}) -> {} (round-robin)", addresses[0]);
-    support::eventually(
+    crate::support::eventually(
         || balancer.log().contains(&line),
         || format!("`{line}` is not in: {}", balancer.log()),
     );

@@ -3,17 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use support::backend::Backend;
-use support::report::Report;
-use support::scene::{is_echoed, name_of};
-use support::{Balancer, eventually, patient, read_to_the_end};
+use crate::support::backend::Backend;
+use crate::support::report::Report;
+use crate::support::scene::{is_echoed, name_of};
+use crate::support::{Balancer, eventually, patient, read_to_the_end};
 
 #[test]
 fn a_backend_that_is_killed_takes_its_own_sessions_with_it_and_no_other() {

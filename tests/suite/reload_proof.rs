@@ -3,22 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use support::backend::Backend;
-use support::file::{ConfigFile, QUIET_FILE, listener};
-use support::{Balancer, End, eventually, patient, read_to_the_end};
+use crate::support::backend::Backend;
+use crate::support::file::{ConfigFile, QUIET_FILE, listener};
+use crate::support::{Balancer, End, eventually, patient, read_to_the_end};
 
 #[test]
 fn a_hundred_reloads_under_load_fail_no_connection_and_leave_nothing_behind() {
     let backends = [Backend::echo(), Backend::echo(), Backend::echo()];
     let addresses = backends.each_ref().map(|backend| backend.address);
-    let port = support::free_port();
+    let port = crate::support::free_port();
     let file = ConfigFile::new(&text(0, &addresses, port));
     let balancer = file.balancer("--log-level INFO --max-sessions 2000 --buffers 256");
     let quiet = balancer.descriptors();

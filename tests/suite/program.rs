@@ -2,17 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::backend::Backend;
+use crate::support::{Balancer, EVENKEEL, Ended, free_port, run, run_command, skip};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::{Balancer, EVENKEEL, Ended, free_port, run, run_command, skip};
 
 #[test]
 fn a_mistake_on_the_command_line_is_one_line_and_exit_code_2() {
@@ -260,7 +258,7 @@ fn sessions_that_are_open_at_a_signal_are_cut_by_a_reset() {
         balancer.signal(signal);
         assert_eq!(balancer.wait().code(), Some(0), "{signal}: {}", balancer.log());
         for client in clients {
-            assert_eq!(support::read_to_the_end(&client), support::End::Reset(0));
+            assert_eq!(crate::support::read_to_the_end(&client), crate::support::End::Reset(0));
         }
     }
 }

@@ -3,17 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use crate::support::backend::Backend;
+use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
+use crate::support::{Balancer, End, Nobody, WATCHDOG, eventually, patient, read_to_the_end};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::file::{ConfigFile, QUIET_FILE, listener, pool};
-use support::{Balancer, End, Nobody, WATCHDOG, eventually, patient, read_to_the_end};
 
 #[test]
 fn weights_of_backends_are_those_of_the_file_from_then_on() {
@@ -131,7 +129,7 @@ fn check_that_a_listener_comes_and_goes(options: &str) {
 #[test]
 fn a_listener_that_goes_can_come_back_at_the_same_address_at_once() {
     let backend = Backend::echo();
-    let port = support::free_port();
+    let port = crate::support::free_port();
     let one = simple(&[backend.address]);
     let both = one.clone() + &listener(&format!("127.0.0.2:{port}"), "web");
     let file = ConfigFile::new(&both);
@@ -152,7 +150,7 @@ fn a_listener_that_goes_can_come_back_at_the_same_address_at_once() {
 #[test]
 fn a_listener_on_all_addresses_takes_the_place_of_one_on_one_address_and_back() {
     let backend = Backend::echo();
-    let port = support::free_port();
+    let port = crate::support::free_port();
     let text = |ip| {
         let more = listener(&format!("{ip}:{port}"), "web");
         simple(&[backend.address]) + &more

@@ -3,16 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use crate::support::backend::Backend;
+use crate::support::scene::{UNCHECKED, before_pool, is_echoed, name_of, own_address};
+use crate::support::{Balancer, End, eventually, read_to_the_end, reset};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::scene::{UNCHECKED, before_pool, is_echoed, name_of, own_address};
-use support::{Balancer, End, eventually, read_to_the_end, reset};
 
 #[test]
 fn all_are_dead_and_one_comes_back_every_held_client_is_served_with_what_it_had_sent() {

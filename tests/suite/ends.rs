@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use support::backend::{Backend, request};
-use support::{
+use crate::support::backend::{Backend, request};
+use crate::support::{
     Balancer, End, WATCHDOG, assert_same_bytes, pattern, read_to_the_end, receipt, reset,
     with_little_room, write_until_reset,
 };

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,12 +10,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::backend::Backend;
+use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
+use crate::support::user::User;
+use crate::support::{Balancer, EVENKEEL, WATCHDOG, eventually, patient, run, skip};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
-use support::backend::Backend;
-use support::file::{ConfigFile, QUIET_FILE, listener, pool};
-use support::user::User;
-use support::{Balancer, EVENKEEL, WATCHDOG, eventually, patient, run, skip};
 
 #[test]
 fn lists_of_networks_say_who_may_come_in() {
@@ -154,7 +152,8 @@ fn a_socket_in_a_folder_of_another_user_is_refused_in_one_line() {
     std::fs::set_permissions(folder.folder(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = folder.folder().join("in.sock");
     let mut command = user.may_run(Path::new(EVENKEEL));
-    let ended = support::run_command(command.args(["--host", &format!("unix:{}", path.display())]));
+    let ended =
+        crate::support::run_command(command.args(["--host", &format!("unix:{}", path.display())]));
     assert_eq!((ended.code, ended.stderr.lines().count()), (Some(1), 1), "{}", ended.stderr);
     assert!(ended.stderr.to_lowercase().contains("permission"), "{}", ended.stderr);
 }
@@ -189,7 +188,7 @@ fn bytes_are_the_same_from_one_file_socket_to_another() {
     let _balancer = unix(&from, &format!("--backends unix:{}", to.display()));
     let mut client = unix_client(&from);
     let (mut backend, _) = listener.accept().unwrap();
-    let bytes = support::pattern(1, 8 << 20);
+    let bytes = crate::support::pattern(1, 8 << 20);
     let sent = bytes.clone();
     let sender = std::thread::spawn(move || {
         client.write_all(&sent).unwrap();
@@ -198,7 +197,7 @@ fn bytes_are_the_same_from_one_file_socket_to_another() {
     });
     let mut got = Vec::new();
     backend.read_to_end(&mut got).unwrap();
-    support::assert_same_bytes(&got, &bytes, "to the backend");
+    crate::support::assert_same_bytes(&got, &bytes, "to the backend");
     backend.write_all(b"done").unwrap();
     drop(backend);
     let mut said = String::new();

@@ -4,16 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::support::backend::Backend;
+use crate::support::scene::{Checked, before_pool, is_echoed, name_of, own_address, speak};
+use crate::support::{Balancer, WATCHDOG, eventually, patient};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::scene::{Checked, before_pool, is_echoed, name_of, own_address, speak};
-use support::{Balancer, WATCHDOG, eventually, patient};
 
 #[test]
 fn a_client_that_waits_is_served_by_its_own_backend_when_that_returns() {

@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
+use crate::support::backend::Backend;
+use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
+use crate::support::{Balancer, End, WATCHDOG, eventually, patient, read_to_the_end};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::file::{ConfigFile, QUIET_FILE, listener, pool};
-use support::{Balancer, End, WATCHDOG, eventually, patient, read_to_the_end};
 
 const SIGNALS: [Signal; 2] = [Signal::SIGTERM, Signal::SIGINT];
 
@@ -160,7 +158,7 @@ fn all_listeners_end_together_and_each_serves_who_has_reached_it() {
 #[test]
 fn the_next_one_binds_while_the_last_one_still_drains() {
     let backend = Backend::echo();
-    let port = support::free_port();
+    let port = crate::support::free_port();
     let options = format!("--host 127.0.0.1 --port {port} --backends {} {LONG}", backend.address);
     let mut old = Balancer::with(&options);
     let mut client = old.connect();
@@ -177,7 +175,7 @@ fn the_next_one_binds_while_the_last_one_still_drains() {
 
 #[test]
 fn clients_that_are_held_at_the_signal_do_not_hold_up_the_end_for_longer_than_the_drain() {
-    let nobody = support::Nobody::new();
+    let nobody = crate::support::Nobody::new();
     let options = "--wait-for-backend-timeout 600 --drain-timeout 300ms --log-level DEBUG";
     let mut balancer = Balancer::before(&[nobody.address], options);
     let clients: Vec<_> = (0..5).map(|_| balancer.connect()).collect();

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -12,10 +10,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use crate::support::backend::Backend;
+use crate::support::{Balancer, End, WATCHDOG, pattern, read_to_the_end, receipt, reset, skip};
 use nix::sys::signal::Signal;
 use socket2::SockRef;
-use support::backend::Backend;
-use support::{Balancer, End, WATCHDOG, pattern, read_to_the_end, receipt, reset, skip};
 
 #[test]
 fn an_urgent_byte_is_part_of_the_stream_in_both_directions() {

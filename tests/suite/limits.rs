@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::backend::Backend;
+use crate::support::{Balancer, patient, read_to_the_end, reset};
 use socket2::SockRef;
-use support::backend::Backend;
-use support::{Balancer, patient, read_to_the_end, reset};
 
 #[test]
 fn three_thousand_connections_leave_no_descriptor_behind() {
@@ -59,7 +57,7 @@ fn request_and_close(clients: &mut Vec<TcpStream>) {
 fn two_thousand_silent_clients_do_not_keep_the_next_one_waiting() {
     let limit = uring::raise_nofile_limit().unwrap();
     if limit.now < 6000 {
-        return support::skip("6000 descriptors (`ulimit -n`)");
+        return crate::support::skip("6000 descriptors (`ulimit -n`)");
     }
     let backend = Backend::echo();
     let options = "--max-sessions 4000 --log-level WARNING";
@@ -90,11 +88,11 @@ fn idle_sessions_hold_no_buffer_and_less_than_a_kibibyte_each() {
     const SESSIONS: usize = 2000;
     let limit = uring::raise_nofile_limit().unwrap();
     if limit.now < 6000 {
-        return support::skip("6000 descriptors (`ulimit -n`)");
+        return crate::support::skip("6000 descriptors (`ulimit -n`)");
     }
     let backend = Backend::echo();
     let options = "--host 127.0.0.1 --port 0 --shards 1 --buffers 8 --log-level WARNING";
-    let mut command = Command::new(support::EVENKEEL);
+    let mut command = Command::new(crate::support::EVENKEEL);
     command.args(options.split(' ')).args(["--backends", &backend.address.to_string()]);
     // Huge pages hide what is used of them.
     let balancer = Balancer::started(command.env("MIMALLOC_ALLOW_THP", "0"));

@@ -2,15 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use support::backend::{Backend, request};
-use support::{Balancer, assert_same_bytes, pattern, receipt};
+use crate::support::backend::{Backend, request};
+use crate::support::{Balancer, assert_same_bytes, pattern, receipt};
 
 /// Around the sizes of old clients' buffers, of ours, and of the largest skb, and two that are
 /// larger than everything on the way can hold.

@@ -2,16 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::support::backend::Backend;
+use crate::support::{Balancer, EVENKEEL, End, Nobody, eventually, read_to_the_end};
 use nix::sys::signal::Signal;
-use support::backend::Backend;
-use support::{Balancer, EVENKEEL, End, Nobody, eventually, read_to_the_end};
 
 #[test]
 fn debug_logs_every_connection_and_info_a_few_a_second() {

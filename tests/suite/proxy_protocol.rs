@@ -2,18 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
-mod support;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use crate::support::backend::Backend;
+use crate::support::peers::{At, Header, Program};
+use crate::support::{Balancer, WATCHDOG, patient};
 use evenkeel::core::proxy::{Origin, Parsed, Version, encode, parse};
 use socket2::SockRef;
-use support::backend::Backend;
-use support::peers::{At, Header, Program};
-use support::{Balancer, WATCHDOG, patient};
 
 const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
