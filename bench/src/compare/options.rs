@@ -27,7 +27,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     contenders: Vec<String>,
     /// Connections of the case `idle`
-    #[arg(long, value_name = "N", default_value_t = 4000)]
+    #[arg(long, value_name = "N", default_value_t = 9000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=9000))]
     idle: u32,
     /// In a LAN of several hosts that is made for it (scripts/lab.sh), not on loopback; needs root

@@ -12,10 +12,17 @@ use super::{POLL_CLIENT, RELAYING, Session, State, actions, uncaused};
 
 /// Until when the client may wait, for each thing that it ever had to wait for. The first time counts:
 /// going back and forth is no way to wait for ever.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waits {
-    backend_until: Option<Moment>,
-    room_until: Option<Moment>,
+    backend_until: Moment,
+    room_until: Moment,
+}
+
+impl Default for Waits {
+    /// It has not waited yet. Every session has a copy, so that is not another value than "for ever".
+    fn default() -> Self {
+        Self { backend_until: Moment::NEVER, room_until: Moment::NEVER }
+    }
 }
 
 impl Waits {
@@ -24,7 +31,10 @@ impl Waits {
             WaitFor::Backend => (&mut self.backend_until, rules.deadlines.wait),
             WaitFor::Room => (&mut self.room_until, rules.deadlines.queue),
         };
-        *until.get_or_insert(now + limit)
+        if *until == Moment::NEVER {
+            *until = now + limit;
+        }
+        *until
     }
 }
 
