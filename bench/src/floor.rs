@@ -10,7 +10,7 @@ mod carry;
 mod epoll;
 mod ring;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::convert::Infallible;
 use std::io;

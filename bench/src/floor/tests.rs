@@ -17,7 +17,7 @@ fn relay(kind: Kind) -> (SocketAddr, TcpListener) {
 }
 
 /// A client and its other end at the backend.
-fn session(front: SocketAddr, backend: &TcpListener) -> (TcpStream, TcpStream) {
+pub(crate) fn session(front: SocketAddr, backend: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(front).expect("the relay listens");
     let (served, _) = backend.accept().expect("the relay connects");
     for socket in [&client, &served] {
@@ -27,7 +27,7 @@ fn session(front: SocketAddr, backend: &TcpListener) -> (TcpStream, TcpStream) {
     (client, served)
 }
 
-fn random_bytes(mut seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn random_bytes(mut seed: u64, len: usize) -> Vec<u8> {
     let mut next = || {
         // xorshift64: bytes that lost, doubled or swapped blocks do not reproduce.
         seed ^= seed << 13;
@@ -51,44 +51,50 @@ fn write_and_finish(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<()> {
     socket.shutdown(Shutdown::Write)
 }
 
-fn check(kind: Kind) {
-    let (front, backend) = relay(kind);
+/// That the relay at `front`, called `name`, takes every byte to `backend` and back, and the ends of
+/// streams with them.
+pub(crate) fn check(name: &str, front: SocketAddr, backend: &TcpListener) {
     let (up, down) = (random_bytes(1, BYTES), random_bytes(2, BYTES));
     // Both ways at the same time, to readers that are late; twice, so that a slot is used again.
     for _ in 0..2 {
-        let (client, served) = session(front, &backend);
+        let (client, served) = session(front, backend);
         thread::scope(|scope| {
             scope.spawn(|| write_and_finish(&client, &up).expect("the client writes"));
             scope.spawn(|| write_and_finish(&served, &down).expect("the backend writes"));
             let at_backend = scope.spawn(|| read_late(&served).expect("the backend reads"));
-            assert!(read_late(&client).expect("the client reads") == down, "{kind:?}: down");
-            assert!(at_backend.join().expect("no panic") == up, "{kind:?}: up");
+            assert!(read_late(&client).expect("the client reads") == down, "{name}: down");
+            assert!(at_backend.join().expect("no panic") == up, "{name}: up");
         });
     }
     // One side finishes first; the other goes on.
-    let (client, served) = session(front, &backend);
+    let (client, served) = session(front, backend);
     write_and_finish(&client, b"request").expect("the client writes");
     assert_eq!(read_late(&served).expect("the backend reads"), b"request");
     thread::scope(|scope| {
         scope.spawn(|| write_and_finish(&served, &down).expect("the backend writes"));
         let read = read_late(&client).expect("the client reads");
-        assert!(read == down, "{kind:?}: after a half-close");
+        assert!(read == down, "{name}: after a half-close");
     });
     // A reset travels as a reset.
-    let (client, mut served) = session(front, &backend);
+    let (client, mut served) = session(front, backend);
     uring::close_with_reset(client.into());
     let error = served.read(&mut [0]).expect_err("not a clean end");
-    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{kind:?}");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{name}");
+}
+
+fn check_kind(kind: Kind) {
+    let (front, backend) = relay(kind);
+    check(&format!("{kind:?}"), front, &backend);
 }
 
 #[test]
 fn epoll_relays_every_byte() {
-    check(Kind::Epoll);
+    check_kind(Kind::Epoll);
 }
 
 #[test]
 fn splice_relays_every_byte() {
-    check(Kind::Splice);
+    check_kind(Kind::Splice);
 }
 
 #[test]
@@ -97,7 +103,7 @@ fn the_ring_relays_every_byte() {
         eprintln!("skipped: {error}");
         return;
     }
-    check(Kind::Ring);
+    check_kind(Kind::Ring);
 }
 
 #[test]
