@@ -15,6 +15,7 @@ mod network;
 mod pick;
 mod place;
 mod process;
+mod relay;
 mod run;
 mod signals;
 mod soak;
@@ -51,6 +52,8 @@ enum Command {
     Generators(generators::Arguments),
     /// What picking a backend takes, on one thread and on all CPUs
     Pick(pick::Arguments),
+    /// A relay on tokio-uring, as a contender; relays until SIGTERM
+    Relay(relay::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
     Soak(soak::Arguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
         Command::Generators(arguments) => generators::run(&arguments),
         Command::Pick(arguments) => pick::run(&arguments),
+        Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {
