@@ -12,7 +12,7 @@
 //! registered buffers, but no more than 1024 (UIO_MAXIOV) in its pool, which is 512 sessions.
 //!
 //! What costs it most is the kernel's TCP, as with the floor: of the samples of perf(1) at 64 and at 1000
-//! connections 95 and 96 in a hundred were in the kernel, and most of these in its sends, with the
+//! connections (1.5 s each) 95 and 96 in a hundred were in the kernel, and most of these in its sends, with the
 //! delivery that they do on loopback. What is its own: each turn is an io_uring_enter(2) and an
 //! epoll_wait(2), which took 3 in a hundred at 64 connections and nothing to speak of at 1000; and the
 //! kernel looks up each operation's descriptor (`io_file_get_flags`, `fget`), 6 in a hundred at 1000.
