@@ -1,12 +1,9 @@
 //! Who is chosen, who is left out, and who waits.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
-
-use socket2::{Domain, Socket, Type};
 
 use crate::support::backend::Backend;
-use crate::support::{Balancer, Nobody, all_from, eventually, greet_one, name_from};
+use crate::support::{Balancer, Nobody, Silent, all_from, greet_one, name_from};
 
 /// A client that has been greeted and stays.
 fn held(balancer: &Balancer) -> (String, TcpStream) {
@@ -42,6 +39,33 @@ fn least_connections_counts_sessions_and_their_ends() {
     balancer.wait_for_descriptors(before + 2 * clients.len());
     let next: Vec<_> = (0..3).map(|_| held(&balancer)).collect();
     assert!(next.iter().all(|(name, _)| name == "B1"), "{next:?}");
+}
+
+#[test]
+fn least_connections_takes_turns_among_equals() {
+    let backends = ["B1", "B2"].map(Backend::named);
+    let addresses = backends.each_ref().map(|one| one.address);
+    let options = "--algorithm least-connections";
+    let Some(balancer) = Balancer::before(&addresses, options) else { return };
+    let before = balancer.descriptors();
+    for name in ["B1", "B2", "B1", "B2"] {
+        assert_eq!(balancer.ask(), name);
+        balancer.wait_for_descriptors(before);
+    }
+}
+
+#[test]
+fn connects_that_failed_are_not_counted_as_sessions() {
+    let (nobody, backend) = (Nobody::new(), Backend::named_and_held("B2"));
+    let options = "--algorithm least-connections";
+    let addresses = [nobody.address, backend.address];
+    let Some(balancer) = Balancer::before(&addresses, options) else { return };
+    let clients: Vec<_> = (0..3).map(|_| held(&balancer)).collect();
+    assert!(clients.iter().all(|(name, _)| name == "B2"), "{clients:?}");
+    let listener = nobody.listen(16);
+    let next = balancer.connect();
+    greet_one(&listener, "B1");
+    assert_eq!(name_from(&next), "B1");
 }
 
 #[test]
@@ -173,27 +197,13 @@ fn a_silent_backend_freezes_no_checks_and_its_clients_go_elsewhere() {
         .wait_for_log(&format!("Backend {} is down: no answer to a connect", silent.address), 1);
 }
 
-/// A backend that answers no connect: its queue is full and nobody accepts.
-struct Silent {
-    address: SocketAddr,
-    _listener: Socket,
-    _queued: Vec<Socket>,
-}
-
-impl Silent {
-    fn new() -> Self {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut queued = Vec::new();
-        let mut is_full = || {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let connected = socket.connect_timeout(&address.into(), Duration::from_millis(300));
-            queued.push(socket);
-            connected.is_err()
-        };
-        eventually(&mut is_full, || "the queue is never full".to_owned());
-        Self { address, _listener: listener, _queued: queued }
-    }
+#[test]
+fn a_backend_that_does_not_answer_a_check_in_time_is_down() {
+    let (silent, steady) = (Silent::new(), Backend::named("B2"));
+    let options = "--health-check-interval 0.05 --health-check-timeout 0.1 --log-level WARNING";
+    let addresses = [silent.address, steady.address];
+    let Some(balancer) = Balancer::before(&addresses, options) else { return };
+    let words = format!("Backend {} is down: no answer to a health check", silent.address);
+    balancer.wait_for_log(&words, 1);
+    assert_eq!(balancer.ask(), "B2");
 }

@@ -2,11 +2,15 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::support::backend::Backend;
-use crate::support::{Balancer, Nobody, WATCHDOG, all_from, command, name_from, patient, python};
+use crate::support::{
+    Balancer, Nobody, Silent, WATCHDOG, all_from, command, eventually, name_from, patient, python,
+};
 
 #[test]
 fn signals_end_it_with_success_and_without_a_word_whatever_is_open() {
@@ -38,6 +42,20 @@ fn it_ends_while_clients_are_held_and_while_backends_are_checked() {
     balancer.signal(Signal::SIGTERM);
     assert_eq!(balancer.wait().0.code(), Some(0));
     assert_eq!(balancer.log(), "");
+}
+
+#[test]
+fn it_ends_while_a_backend_is_connected_to() {
+    let silent = Silent::new();
+    let options = "--wait-for-backend-timeout 60 --log-level DEBUG";
+    let Some(mut balancer) = Balancer::before(&[silent.address], options) else { return };
+    let before = balancer.descriptors();
+    let _client = balancer.connect();
+    // The client's and the one of the connect.
+    eventually(|| balancer.descriptors() == before + 2, || balancer.log());
+    balancer.signal(Signal::SIGTERM);
+    assert_eq!(balancer.wait().0.code(), Some(0));
+    assert!(!balancer.log().contains("no answer"), "{}", balancer.log());
 }
 
 #[test]
@@ -83,7 +101,14 @@ fn a_burst_of_clients_finds_room_before_anybody_is_accepted() {
 #[test]
 fn response_times_are_in_the_log_file_and_only_there() {
     let path = std::env::temp_dir().join(format!("evenkeel-python-{}.log", std::process::id()));
-    let backend = Backend::echo();
+    // Each answer comes in two pieces, and only the first one counts.
+    let backend = Backend::running(|mut client| {
+        while client.read_exact(&mut [0; 7]).is_ok() {
+            client.write_all(b"ans").unwrap();
+            sleep(Duration::from_millis(30));
+            client.write_all(b"wer.").unwrap();
+        }
+    });
     let options = format!("--log-level INFO --log-file {}", path.display());
     let Some(balancer) = Balancer::before(&[backend.address], &options) else { return };
     let mut client = balancer.connect();

@@ -281,6 +281,31 @@ impl Nobody {
     }
 }
 
+/// A backend that answers no connect: its queue is full and nobody accepts.
+pub(crate) struct Silent {
+    pub(crate) address: SocketAddr,
+    _listener: Socket,
+    _queued: Vec<Socket>,
+}
+
+impl Silent {
+    pub(crate) fn new() -> Self {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        listener.listen(0).expect("it is bound");
+        let address = listener.local_addr().expect("bound").as_socket().expect("IPv4");
+        let mut queued = Vec::new();
+        let mut is_full = || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            let connected = socket.connect_timeout(&address.into(), Duration::from_millis(300));
+            queued.push(socket);
+            connected.is_err()
+        };
+        eventually(&mut is_full, || "the queue is never full".to_owned());
+        Self { address, _listener: listener, _queued: queued }
+    }
+}
+
 /// Accepts one connection and says a name to it.
 pub(crate) fn greet_one(listener: &TcpListener, name: &str) {
     let (mut client, _) = listener.accept().expect("a connection");
