@@ -382,7 +382,7 @@ has_netem() {
 take_turns() {
     local lock
     exec {lock}</run
-    flock --timeout 60 "$lock" || fail "another lab.sh has been at work for a minute"
+    flock --timeout 300 "$lock" || fail "another lab.sh has been at work for five minutes"
 }
 
 # Says what is missing of "command:package ...".
