@@ -293,16 +293,21 @@ lab_status() {
     for host in $(there); do
         namespace=$name-$host
         printf '  %-10s %-13s %-6s %-8s %s\n' "$host" "$(address "$host")" \
-            "$(ip -n "$namespace" -o link show eth0 | sed 's/.* mtu \([0-9]*\).*/\1/')" \
+            "$(mtu_of "$namespace" eth0)" \
             "$(nsenter --net="/run/netns/$namespace" cat /proc/sys/net/ipv4/tcp_congestion_control)" \
             "$(processes "$namespace" | wc -l)"
     done
     effects
 }
 
-# Delay, loss and rate as the kernel has them.
+mtu_of() {
+    ip -n "$1" -oneline link show "$2" | sed 's/.* mtu \([0-9]*\).*/\1/'
+}
+
+# What happens to packets, as the kernel has it.
 effects() {
     local qdiscs without="" rules=""
+    echo "  MTU: $(mtu_of "$switch" lan)"
     qdiscs=$(tc -n "$switch" qdisc show dev balancer)
     delay=$(setting delay) loss=$(setting loss) rate=$(setting rate)
     has_netem || without=" (this kernel has no netem, so --delay is refused and --loss is done by nft)"

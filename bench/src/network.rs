@@ -1,11 +1,14 @@
 //! The networks of a run: everything on one loopback, or client, balancer and backend each in a
-//! namespace of its own with veth pairs between them.
+//! namespace of its own with a switch between them.
+
+mod lab;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::place::{Namespace, Place};
+use lab::Lab;
 
 /// Where the three sides of a run are.
 #[derive(Debug)]
@@ -22,11 +25,13 @@ pub(crate) struct Network {
     backend_ip: IpAddr,
     /// `net.ipv4.tcp_congestion_control` there.
     pub(crate) congestion_control: String,
-    /// What could not be had, for those who read the numbers.
+    /// What could not be had and what else matters, for those who read the numbers.
     pub(crate) notes: Vec<String>,
     next_port: AtomicU16,
     /// Undone when the network is not needed any more.
     _restore: Option<Restore>,
+    /// Taken away then.
+    _lab: Option<Lab>,
 }
 
 /// The CPUs of this machine, dealt out.
@@ -82,21 +87,17 @@ impl Network {
         Self::prepare("loopback", cpus, places, [ip, ip], notes)
     }
 
-    /// Three namespaces in a row.
+    /// Three hosts of a LAN in this machine: `scripts/lab.sh`. Clients reach the backend past the
+    /// balancer, too.
     ///
     /// # Errors
-    /// Without root or iproute2.
+    /// Without root, iproute2 or namespaces.
     pub(crate) fn lab(cpus: &Cpus) -> io::Result<Self> {
-        let [client, balancer, backend] =
-            [Namespace::create()?, Namespace::create()?, Namespace::create()?];
-        link(&client, "10.77.1.1/24", &balancer, "10.77.1.2/24", "front")?;
-        link(&balancer, "10.77.2.1/24", &backend, "10.77.2.2/24", "back")?;
-        // The control: the kernel forwards what goes past the balancer.
-        balancer.set_sysctl("ip_forward", "1")?;
-        client.ip(&["route", "add", "10.77.2.0/24", "via", "10.77.1.2"])?;
-        backend.ip(&["route", "add", "10.77.1.0/24", "via", "10.77.2.1"])?;
-        let ips = [[10, 77, 1, 2], [10, 77, 2, 2]].map(IpAddr::from);
-        Self::prepare("lab", cpus, [&client, &balancer, &backend], ips, Vec::new())
+        let lab = Lab::up()?;
+        let hosts = [lab.host("client1")?, lab.host("balancer")?, lab.host("backend1")?];
+        let ips = [[10, 77, 0, 1], [10, 77, 0, 11]].map(IpAddr::from);
+        let network = Self::prepare("lab", cpus, hosts.each_ref(), ips, lab.effects.clone())?;
+        Ok(Self { _lab: Some(lab), ..network })
     }
 
     fn prepare(
@@ -133,6 +134,7 @@ impl Network {
             notes,
             next_port: AtomicU16::new(0),
             _restore: restore,
+            _lab: None,
         })
     }
 
@@ -174,26 +176,6 @@ impl Drop for Restore {
     }
 }
 
-/// Joins two namespaces with a veth pair (MTU 1500).
-fn link(
-    one: &Namespace,
-    ip: &str,
-    other: &Namespace,
-    other_ip: &str,
-    name: &str,
-) -> io::Result<()> {
-    let there = other.path();
-    let there = there.to_str().ok_or(io::ErrorKind::InvalidData)?;
-    let peer = ["peer", "name", name, "netns", there];
-    one.ip(&[&["link", "add", name, "mtu", "1500", "type", "veth"], &peer[..]].concat())?;
-    for (namespace, ip) in [(one, ip), (other, other_ip)] {
-        namespace.ip(&["link", "set", name, "mtu", "1500"])?;
-        namespace.ip(&["addr", "add", ip, "dev", name])?;
-        namespace.ip(&["link", "set", name, "up"])?;
-    }
-    Ok(())
-}
-
 /// Makes cubic what new sockets take: the host may default to BBR, which without fq measures its
 /// own pacing. A restricted algorithm must be allowed by the first namespace before another one may
 /// default to it (tcp_cong.c, `tcp_set_default_congestion_control`).
@@ -221,9 +203,15 @@ const PORTS: u16 = 1000;
 mod tests {
     use super::*;
 
-    /// Skipped, aloud, where a namespace cannot be had.
+    /// Skipped, aloud, where a namespace cannot be had; where nothing may be missing
+    /// (`EVENKEEL_NO_SKIP`), it fails.
     fn namespace() -> Option<Namespace> {
-        Namespace::create().inspect_err(|error| println!("SKIPPED, no namespace: {error}")).ok()
+        let skipped = |error: &io::Error| {
+            let may_skip = std::env::var_os("EVENKEEL_NO_SKIP").is_none();
+            assert!(may_skip, "needs namespaces: {error}");
+            println!("SKIPPED, no namespace: {error}");
+        };
+        Namespace::create().inspect_err(skipped).ok()
     }
 
     #[test]
@@ -238,6 +226,40 @@ mod tests {
         }
         assert_eq!(namespace.sysctl("tcp_congestion_control").expect("it is there"), "cubic");
         assert_eq!(first(), before);
+    }
+
+    #[test]
+    fn a_lab_has_three_hosts_and_is_gone_with_its_network() {
+        if namespace().is_none() {
+            return;
+        }
+        let cpu = uring::allowed_cpus().expect("this runs on one")[0];
+        let network = Network::lab(&Cpus { balancer: cpu, others: vec![cpu] })
+            .expect("it can be had where namespaces can");
+        let lab = network._lab.as_ref().expect("it is one").name.clone();
+        let left = || {
+            let entries = std::fs::read_dir("/run/netns").expect("iproute2 has made it");
+            let names = entries.flatten().map(|entry| entry.file_name().into_string());
+            names.flatten().filter(|name| name.starts_with(&format!("{lab}-"))).count()
+        };
+        assert_eq!(left(), 4, "a switch and three hosts");
+        assert_eq!((network.name, network.congestion_control.as_str()), ("lab", "cubic"));
+        assert_eq!(network.notes[0], "MTU: 1500");
+        let (front, back) = (network.balancer_address(), network.backend_address());
+        let [front, back] = [front, back].map(|address| address.expect("ports are free"));
+        assert_eq!([front, back].map(|it| it.ip().to_string()), ["10.77.0.1", "10.77.0.11"]);
+        for (from, place, to) in [
+            (&network.client, &network.balancer, front),
+            (&network.balancer, &network.backend, back),
+            (&network.client, &network.backend, back),
+        ] {
+            let listener = place.run(|| TcpListener::bind(to)).expect("it is free");
+            let patience = std::time::Duration::from_secs(30);
+            from.run(|| std::net::TcpStream::connect_timeout(&to, patience)).expect("it listens");
+            drop(listener);
+        }
+        drop(network);
+        assert_eq!(left(), 0);
     }
 
     #[test]

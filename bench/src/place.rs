@@ -1,12 +1,11 @@
 //! Where something runs: on which CPUs and in which network namespace.
 //!
-//! The namespaces have no names: they are gone when the last process in them is, whatever ended
-//! it. A thread takes its namespace and its CPUs along to the threads and processes it starts, so
+//! A namespace that is made here has no name: it is gone when the last process in it is, whatever
+//! ended it. A thread takes its namespace and its CPUs along to the threads and processes it starts, so
 //! what shall run elsewhere is started by a thread that went there.
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -62,6 +61,18 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// The one that ip-netns(8) knows by this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn named(name: &str) -> io::Result<Self> {
+        let path = Path::new("/run/netns").join(name);
+        let file = File::open(&path).map_err(|error| {
+            io::Error::new(error.kind(), format!("no namespace {}: {error}", path.display()))
+        })?;
+        Ok(Self(Some(Arc::new(file))))
+    }
+
     /// Whether it is the one that this program was started in.
     #[must_use]
     pub(crate) const fn is_shared(&self) -> bool {
@@ -95,15 +106,6 @@ impl Namespace {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         Err(io::Error::other(format!("ip {}: {}", arguments.join(" "), said.trim())))
-    }
-
-    /// A path under which ip(8) finds it.
-    #[must_use]
-    pub(crate) fn path(&self) -> PathBuf {
-        match &self.0 {
-            Some(file) => format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()).into(),
-            None => format!("/proc/{}/ns/net", std::process::id()).into(),
-        }
     }
 
     /// Reads a file under `/proc/sys/net/ipv4`, which shows the reader's own namespace.

@@ -78,6 +78,7 @@ fn status_says_who_is_there_and_what_happens_to_packets() {
         "backend1 10.77.0.11 1400 cubic 0",
         "backend2 10.77.0.12 1400 cubic 0",
         "client1 10.77.0.101 1400 cubic 0",
+        "MTU: 1400",
         "loss: none",
         "rate: none",
     ] {
