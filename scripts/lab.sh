@@ -392,12 +392,13 @@ take_turns() {
 
 # Says what is missing of "command:package ...".
 need() {
-    local one missing=()
+    local one missing=() packages=""
     for one in "$@"; do
-        command -v "${one%%:*}" >/dev/null || missing+=("${one##*:}")
+        command -v "${one%%:*}" >/dev/null && continue
+        missing+=("${one%%:*}")
+        [[ " $packages " == *" ${one##*:} "* ]] || packages+=" ${one##*:}"
     done
-    [ "${#missing[@]}" -eq 0 ] ||
-        fail "${missing[*]} missing: apt-get install $(printf '%s\n' "${missing[@]}" | sort -u | xargs)"
+    [ "${#missing[@]}" -eq 0 ] || fail "no ${missing[*]} here: apt-get install$packages"
 }
 
 # How this script is called for this lab.
