@@ -25,7 +25,7 @@
 #          scripts/lab.sh exec balancer evenkeel --host 10.77.0.1 --port 8080 --backends 10.77.0.11:8881 &
 #          scripts/lab.sh exec client1 curl http://balancer:8080/
 #          scripts/lab.sh down
-# Needs root, iproute2, and nftables for --loss where the kernel has no netem.
+# Needs root, iproute2, ethtool, and nftables for --loss where the kernel has no netem.
 # Exit codes: 0 done, 1 it could not be done (the message says why, and up leaves nothing behind),
 # 2 wrong command line.
 set -euo pipefail
@@ -44,7 +44,7 @@ main() {
     options "$command" "$@"
     switch=$name-switch
     [ "$(id -u)" -eq 0 ] || fail "network namespaces need root: run it with sudo"
-    need ip:iproute2 tc:iproute2 nsenter:util-linux flock:util-linux
+    need ip:iproute2 tc:iproute2 ethtool:ethtool nsenter:util-linux flock:util-linux
     "lab_$command"
 }
 
@@ -128,8 +128,8 @@ add_host() {
     ip -n "$namespace" link set lo up
     ip -n "$switch" link add "$host" mtu "$mtu" type veth peer name eth0 mtu "$mtu" netns "$namespace"
     ip -n "$namespace" addr add "$(address "$host")/24" dev eth0
-    # A packet on a veth pair may be a train of many segments; one that is lost shall be one.
-    [ -z "$loss" ] || ip -n "$namespace" link set eth0 gso_max_segs 1
+    one_segment_a_packet "$namespace" eth0
+    one_segment_a_packet "$switch" "$host"
     ip -n "$namespace" link set eth0 up
     shape "$host"
     ip -n "$switch" link set "$host" master lan up
@@ -138,6 +138,17 @@ add_host() {
     set_sysctl "$namespace" ip_local_port_range "20000 60999"
     mkdir -p "/etc/netns/$namespace"
     hosts_file >"/etc/netns/$namespace/hosts"
+}
+
+# A packet on a veth pair is a train of up to 64 KiB unless its sender cuts it (TSO off). A pair whose
+# sender does is one where the receiver may merge what comes together (GRO), which only a change switches
+# on. So hosts have the packets, and the work, of a network card without TSO.
+one_segment_a_packet() {
+    local change
+    for change in "tso off" "gro off" "gro on"; do
+        # shellcheck disable=SC2086 # two words
+        nsenter --net="/run/netns/$1" ethtool -K "$2" $change
+    done
 }
 
 # Delay and loss by netem, and rate by tbf, on the port of a host.
@@ -307,7 +318,7 @@ mtu_of() {
 # What happens to packets, as the kernel has it.
 effects() {
     local qdiscs without="" rules=""
-    echo "  MTU: $(mtu_of "$switch" lan)"
+    echo "  MTU: $(mtu_of "$switch" lan); one segment a packet (TSO off), merged where they arrive (GRO)"
     qdiscs=$(tc -n "$switch" qdisc show dev balancer)
     delay=$(setting delay) loss=$(setting loss) rate=$(setting rate)
     has_netem || without=" (this kernel has no netem, so --delay is refused and --loss is done by nft)"
