@@ -43,6 +43,7 @@ pub(crate) fn run(options: &Options, stop: Stop) -> io::Result<()> {
     let mut report = Report::new(options, host, &cpus, &bench, look(&cases, &chosen));
     report.print_head();
     let present = report.present();
+    report.look_at(&present, &bench)?;
     for case in cases {
         let result = measure(case, &present, options.rounds(), &bench)?;
         result.print();

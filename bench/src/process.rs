@@ -78,7 +78,7 @@ impl Process {
     }
 
     /// Its pid and those of its descendants.
-    fn tree(&self) -> Vec<u32> {
+    pub(crate) fn tree(&self) -> Vec<u32> {
         let mut pids = vec![self.child.id()];
         let mut next = 0;
         while let Some(&pid) = pids.get(next) {

@@ -29,7 +29,7 @@ fn lines(rows: &[Row]) -> Vec<String> {
 }
 
 /// The first column to the left, the others to the right.
-fn align(table: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn align(table: &[Vec<String>]) -> Vec<String> {
     let columns = table.first().map_or(0, Vec::len);
     let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();

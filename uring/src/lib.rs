@@ -69,8 +69,9 @@ pub use self_test::self_test;
 pub use setup::{Config, SetupError, SetupFlags, errno};
 pub use slots::Slots;
 pub use socket::{
-    ConnectOptions, can_meet_itself, close_with_reset, finish_writing, is_connected_to_itself,
-    is_on_this_host, local_address, original_destination, peer_address, set_nodelay, stream_socket,
+    ConnectOptions, FixedBuffers, can_meet_itself, close_with_reset, finish_writing, fixed_buffers,
+    is_connected_to_itself, is_on_this_host, local_address, original_destination, peer_address,
+    set_nodelay, stream_socket,
 };
 pub use token::{Op, Owner, Token};
 pub use unix::{SocketFile, UnixListen, UnixListenError, listen_unix};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::option::set_option;
+use crate::option::{option_of, set_option};
 
 /// The address that `socket` is bound to: the real port where port 0 was asked for.
 ///
@@ -165,9 +165,51 @@ pub fn original_destination(socket: &impl AsFd) -> Option<SocketAddr> {
     original.ok()?.as_socket()
 }
 
+/// Buffers of a socket that a program gave a size, which the kernel therefore does not tune.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedBuffers {
+    /// By `SO_SNDBUF`.
+    pub send: bool,
+    /// By `SO_RCVBUF`.
+    pub receive: bool,
+}
+
+/// Which buffers of `socket` have a size of their own (`SO_BUF_LOCK`, Linux 5.14).
+///
+/// # Errors
+/// `ENOPROTOOPT` on older kernels.
+pub fn fixed_buffers(socket: &impl AsFd) -> io::Result<FixedBuffers> {
+    let locked = option_of(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK)?;
+    Ok(FixedBuffers {
+        send: locked & SOCK_SNDBUF_LOCK != 0,
+        receive: locked & SOCK_RCVBUF_LOCK != 0,
+    })
+}
+
+/// In linux/socket.h.
+const SOCK_SNDBUF_LOCK: i32 = 1;
+const SOCK_RCVBUF_LOCK: i32 = 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_is_fixed_once_it_was_given_a_size() {
+        let socket = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let Ok(fixed) = fixed_buffers(&socket) else {
+            assert!(std::env::var_os("EVENKEEL_NO_SKIP").is_none(), "needs Linux 5.14");
+            return eprintln!("SKIPPED: needs Linux 5.14");
+        };
+        assert_eq!(fixed, FixedBuffers { send: false, receive: false });
+        let change = SockRef::from(&socket);
+        change.set_recv_buffer_size(65_536).expect("it is a socket");
+        let fixed = fixed_buffers(&socket).expect("it was read before");
+        assert_eq!(fixed, FixedBuffers { send: false, receive: true });
+        change.set_send_buffer_size(65_536).expect("it is a socket");
+        let fixed = fixed_buffers(&socket).expect("it was read before");
+        assert_eq!(fixed, FixedBuffers { send: true, receive: true });
+    }
 
     #[test]
     fn the_range_of_ports_that_the_kernel_picks_is_two_numbers() {

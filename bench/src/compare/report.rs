@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::options::Options;
+use crate::audit::{self, Seen};
 use crate::contender::{Contender, Known};
 use crate::document::{Absent, CaseResult, Document, NetworkUsed, SCHEMA};
 use crate::host::Host;
@@ -74,6 +75,18 @@ impl Report {
         println!("witnesses: {}\n", self.document.witnesses.join("; "));
         self.document.contenders.iter().for_each(print_known);
         println!();
+    }
+
+    /// Whether equals are compared. Who cannot be looked at takes part nevertheless.
+    pub(super) fn look_at(&mut self, contenders: &[&Contender], bench: &Bench) -> io::Result<()> {
+        for one in contenders.iter().filter(|one| !one.is_direct()) {
+            eprintln!("  looking at {}", one.name);
+            let seen = audit::look(bench, one);
+            bench.stop.check()?;
+            self.document.seen.push(seen.unwrap_or_else(|why| Seen::nothing(one.name, &why)));
+        }
+        audit::print(&self.document.seen);
+        self.write()
     }
 
     /// Takes a case in, and writes what there is.
