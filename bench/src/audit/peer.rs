@@ -189,7 +189,7 @@ const HEAD_BYTES: usize = 1 + size_of::<u64>();
 const MESSAGE_BYTES: usize = 64;
 const BLOCK_BYTES: usize = 128 * 1024;
 /// A contender that is traced is slow.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -29,9 +29,9 @@ fn cells(seen: &Seen) -> Vec<String> {
     let on = |is: bool| if is { "on" } else { "off" }.to_owned();
     vec![
         seen.contender.clone(),
-        seen.processes.to_string(),
-        format!("{} of {}", known(seen.working_threads), seen.threads),
-        seen.cpus_allowed.clone(),
+        known((seen.processes > 0).then_some(seen.processes)),
+        seen.working_threads.map_or("?".into(), |some| format!("{some} of {}", seen.threads)),
+        if seen.cpus_allowed.is_empty() { "?".into() } else { seen.cpus_allowed.clone() },
         known(seen.backlog),
         both(&|side| on(side.no_delay)),
         both(&|side| side.congestion_control.clone()),
@@ -79,7 +79,8 @@ fn log(log: &Log) -> String {
 fn evidence(seen: &Seen) -> Vec<String> {
     let sides = [("client", &seen.client_side), ("backend", &seen.backend_side)];
     let ss = sides.into_iter().filter_map(|(name, side)| {
-        Some(format!("  {name}'s side, ss -ti: {}", side.as_ref()?.ss.as_ref()?))
+        let fields = settled(side.as_ref()?.ss.as_ref()?);
+        Some(format!("  {name}'s side, ss -ti: {fields}"))
     });
     let paths = [("up", &seen.up), ("down", &seen.down)];
     let paths = paths.into_iter().filter_map(|(name, path)| {
@@ -92,6 +93,15 @@ fn evidence(seen: &Seen) -> Vec<String> {
     let lines: Vec<String> = ss.chain(calls).collect();
     let name = (!lines.is_empty()).then(|| format!("{}:", seen.contender));
     name.into_iter().chain(lines).collect()
+}
+
+/// Of what ss(8) shows, that which is no count; the rest is in the file.
+fn settled(ss: &str) -> String {
+    let fields = ss.split(' ').enumerate();
+    let fields = fields.filter(|(index, field)| {
+        *index == 0 || SETTLED.iter().any(|name| field.split(':').next() == Some(name))
+    });
+    fields.map(|(_, field)| field).collect::<Vec<_>>().join(" ")
 }
 
 /// The differences, loud; and what nobody has looked at.
@@ -114,6 +124,8 @@ fn verdict(seen: &[Seen]) -> Vec<String> {
     [differ, hidden].concat()
 }
 
+/// The congestion control is the first field, and has no name.
+const SETTLED: [&str; 6] = ["wscale", "rto", "mss", "pmtu", "advmss", "cwnd"];
 const HEAD: [&str; 12] = [
     "",
     "processes",
@@ -156,7 +168,7 @@ mod tests {
         );
         assert_eq!(words[2][5..8], ["on, off", "cubic", "kernel, kernel/4096 B"]);
         assert_eq!(words[2][9..], ["99.9 % spliced", "copied", "none"]);
-        assert_eq!(words[3], ["hidden", "0", "? of 0", "?", "?", "?", "?", "?", "?", "?", "?"]);
+        assert_eq!(words[3], [&["hidden"][..], &["?"; 11]].concat());
     }
 
     #[test]
@@ -172,14 +184,16 @@ mod tests {
     #[test]
     fn what_it_stands_on_is_shown() {
         let mut seen = alike();
-        seen.client_side.as_mut().expect("it was seen").ss = Some("cubic rto:201".to_owned());
+        seen.client_side.as_mut().expect("it was seen").ss = Some(
+            "cubic wscale:10,10 rto:201 rtt:0.1/0.2 mss:32768 rcvmss:536 bytes_sent:9".to_owned(),
+        );
         let calls = |name: &str, count| Calls { name: name.to_owned(), count };
         seen.up.as_mut().expect("it was seen").calls = vec![calls("splice", 9), calls("read", 2)];
         assert_eq!(
             evidence(&seen),
             [
                 "alike:",
-                "  client's side, ss -ti: cubic rto:201",
+                "  client's side, ss -ti: cubic wscale:10,10 rto:201 mss:32768",
                 "  system calls up: 9 splice, 2 read; down: "
             ]
         );

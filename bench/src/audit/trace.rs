@@ -179,7 +179,7 @@ fn writes_to_a_log(name: &str, arguments: &str) -> bool {
 
 const WRITES: [&str; 6] = ["write", "writev", "pwrite64", "pwritev", "sendto", "sendmsg"];
 /// strace attaches to a few threads at once; on a loaded machine it may have to wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
