@@ -4,6 +4,7 @@
 //! threads in /proc, its sockets through pidfd_getfd(2) and ss(8), its system calls by strace(1).
 //! Nothing of this happens while something is measured.
 
+mod descriptors;
 mod deviations;
 mod log;
 mod peer;
@@ -220,8 +221,9 @@ impl Subject<'_> {
         let client = held.first()?;
         let sides = [(Some(self.target), client), (None, self.peer.address)];
         let [client, backend] = sides.map(|(local, peer)| {
-            let ss = seen.note("ss -ti", sockets::shown(namespace, local, peer));
-            (local, peer, ss)
+            let side = if local.is_some() { "client" } else { "backend" };
+            let ss = sockets::shown(namespace, local, peer);
+            (local, peer, seen.note(&format!("ss -ti, {side}'s side"), ss))
         });
         let Some(sockets) = seen.note("socket options", Sockets::of(processes)) else {
             seen.log = seen.note("log", log::look(processes, 0));

@@ -5,20 +5,22 @@ use std::io;
 use std::path::Path;
 
 use super::Log;
+use super::descriptors::{Descriptor, descriptors};
 
 /// What `processes`, the first of which leads, have open to write to.
 ///
 /// # Errors
 /// When the kernel does not let us look.
 pub(super) fn look(processes: &[u32], datagrams: usize) -> io::Result<Log> {
-    let first = processes.first().ok_or(io::ErrorKind::NotFound)?;
-    // Says what is forbidden, if it is.
-    fs::read_dir(format!("/proc/{first}/fd"))?;
-    let mut others: Vec<String> = processes.iter().flat_map(|&pid| files(pid)).collect();
+    let first = *processes.first().ok_or(io::ErrorKind::NotFound)?;
+    let mut others = Vec::new();
+    for &pid in processes {
+        others.extend(descriptors(pid)?.into_iter().filter_map(|one| file(pid, one)));
+    }
     others.extend((datagrams > 0).then(|| format!("datagram sockets: {datagrams}")));
     others.sort_unstable();
     others.dedup();
-    Ok(Log { stdout: standard(*first, 1), stderr: standard(*first, 2), others, writes: None })
+    Ok(Log { stdout: standard(first, 1), stderr: standard(first, 2), others, writes: None })
 }
 
 fn standard(pid: u32, number: u32) -> String {
@@ -38,17 +40,10 @@ fn kind(link: &str) -> &str {
     }
 }
 
-/// Files that are open to write, besides the standard ones.
-fn files(pid: u32) -> Vec<String> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let files = open.filter_map(|one| {
-        let number: u32 = one.file_name().to_str()?.parse().ok()?;
-        let link = fs::read_link(one.path()).ok()?;
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-        (number > 2 && is_log(&link.to_string_lossy()) && is_written(&info))
-            .then(|| link.display().to_string())
-    });
-    files.collect()
+/// A file that is open to write, besides the standard ones.
+fn file(pid: u32, one: Descriptor) -> Option<String> {
+    let info = || fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", one.number)).ok();
+    (one.number > 2 && is_log(&one.link) && is_written(&info()?)).then_some(one.link)
 }
 
 /// Whether what is written there stays: it is a file, or a terminal.
@@ -96,9 +91,14 @@ mod tests {
         let log = look(&[std::process::id()], 1).expect("it is this process");
         let [path_text, sockets] = [path.display().to_string(), "datagram sockets: 1".to_owned()];
         assert!(log.others.contains(&path_text) && log.others.contains(&sockets), "{log:?}");
+        // Standard error is told apart, whatever it is.
+        let link = path_text.clone();
+        assert_eq!(super::file(std::process::id(), Descriptor { number: 2, link }), None);
         drop(file);
+        let file = fs::File::open(&path).expect("it was made");
         let log = look(&[std::process::id()], 0).expect("it is this process");
-        assert!(!log.others.contains(&path_text), "{log:?}");
+        assert!(!log.others.contains(&path_text), "it is only read: {log:?}");
+        drop(file);
         fs::remove_file(path).expect("it is ours");
     }
 

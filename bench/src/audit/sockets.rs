@@ -1,7 +1,6 @@
 //! The sockets of another process, looked at through pidfd_getfd(2): most options of a socket are
 //! shown by nothing else. And what ss(8) shows of them.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,6 +8,7 @@ use std::process::Command;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::{Socket, Type};
 
+use super::descriptors::{descriptors, forbidden};
 use super::{Buffer, Connection};
 use crate::place::Namespace;
 
@@ -17,8 +17,7 @@ use crate::place::Namespace;
 pub(super) struct Sockets(Vec<Socket>);
 
 impl Sockets {
-    /// Those in the descriptor tables of `processes`. Descriptors that are a ring's only (io_uring's
-    /// direct descriptors) are in none.
+    /// Those in the descriptor tables of `processes`.
     ///
     /// # Errors
     /// When the kernel does not let us; the message says what helps.
@@ -27,18 +26,13 @@ impl Sockets {
         for &pid in processes {
             let its = i32::try_from(pid).ok().and_then(Pid::from_raw);
             let process = pidfd_open(its.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())?;
-            let folder =
-                fs::read_dir(format!("/proc/{pid}/fd")).map_err(|error| forbidden(&error))?;
-            for one in folder.flatten() {
-                let is_socket = fs::read_link(one.path())
-                    .is_ok_and(|link| link.to_string_lossy().starts_with("socket:"));
-                let number = one.file_name().to_str().and_then(|name| name.parse().ok());
-                let Some(number) = number.filter(|_| is_socket) else { continue };
-                match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
+            let open = descriptors(pid)?.into_iter();
+            for one in open.filter(|one| one.link.starts_with("socket:")) {
+                match pidfd_getfd(&process, one.number, PidfdGetfdFlags::empty()) {
                     Ok(socket) => sockets.push(socket.into()),
                     // It was closed in between.
                     Err(rustix::io::Errno::BADF) => {}
-                    Err(error) => return Err(forbidden(&error.into())),
+                    Err(error) => return Err(forbidden(error.into())),
                 }
             }
         }
@@ -70,15 +64,6 @@ impl Sockets {
     pub(super) fn datagrams(&self) -> usize {
         self.0.iter().filter(|socket| socket.r#type().is_ok_and(|kind| kind == Type::DGRAM)).count()
     }
-}
-
-fn forbidden(error: &io::Error) -> io::Error {
-    let hint = match error.kind() {
-        io::ErrorKind::PermissionDenied => "needs root (CAP_SYS_PTRACE): ",
-        io::ErrorKind::Unsupported => "needs Linux 5.6: ",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("{hint}{error}"))
 }
 
 fn look_at(socket: &Socket, ss: Option<String>) -> io::Result<Connection> {
