@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 /// A descriptor of another process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +24,19 @@ pub(super) fn descriptors(pid: u32) -> io::Result<Vec<Descriptor>> {
         let Some(number) = one.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        match fs::read_link(one.path()) {
-            Ok(link) => all.push(Descriptor { number, link: link.to_string_lossy().into_owned() }),
-            // It was closed in between.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(forbidden(error)),
-        }
+        let link = what_it_is(fs::read_link(one.path()))?;
+        all.extend(link.map(|link| Descriptor { number, link }));
     }
     Ok(all)
+}
+
+/// Nothing if it was closed in between.
+fn what_it_is(link: io::Result<PathBuf>) -> io::Result<Option<String>> {
+    match link {
+        Ok(link) => Ok(Some(link.to_string_lossy().into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(forbidden(error)),
+    }
 }
 
 /// With what helps, if it is something that can be had.
@@ -49,9 +55,10 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_is_an_error_with_its_cure() {
-        let error = forbidden(ErrorKind::PermissionDenied.into());
-        assert_eq!(error.to_string(), "needs root (CAP_SYS_PTRACE): permission denied");
         // Not "nothing is open": nobody has looked.
+        let error = what_it_is(Err(ErrorKind::PermissionDenied.into())).expect_err("forbidden");
+        assert_eq!(error.to_string(), "needs root (CAP_SYS_PTRACE): permission denied");
+        assert_eq!(what_it_is(Err(ErrorKind::NotFound.into())).expect("it was closed"), None);
         descriptors(u32::MAX).expect_err("there is no such process");
     }
 
