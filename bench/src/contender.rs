@@ -5,18 +5,18 @@
 //! matches over it, which the compiler names one by one.
 
 mod config;
+mod launch;
 mod start;
 
-use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use start::listens;
 
-use crate::case::{Case, Disruption, Group, Kind};
+use crate::case::{self, Case, Disruption, Group, Kind};
 
 /// A balancer that can be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,16 +97,27 @@ pub(crate) struct Known {
     pub(crate) command: String,
     /// Its configuration file.
     pub(crate) config: Option<String>,
+    /// How it is started where something happens to it or to a backend, if it has a part in that.
+    #[serde(default)]
+    pub(crate) disruption: Option<Setup>,
 }
 
-/// A command line, and the file that it names.
-#[derive(Debug)]
-struct Launch {
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    config: Option<(PathBuf, String)>,
-    /// Whether it tells of every start and end on standard error.
-    talks: bool,
+/// A command line and a configuration file, with example addresses.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// The command line.
+    pub(crate) command: String,
+    /// The file that it names.
+    pub(crate) config: Option<String>,
+}
+
+/// What a contender is set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// One backend, no checks: what carrying bytes costs.
+    Speed,
+    /// Several backends that are looked after, and changed while it runs.
+    Disruption,
 }
 
 const fn evenkeel(name: &'static str, arguments: &'static [&'static str], part: Part) -> Contender {
@@ -160,26 +171,27 @@ impl Contender {
     /// Looks for it, and notes how it would be started.
     #[must_use]
     pub(crate) fn look(&self) -> Known {
-        let example = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let launch = self.launch(example(18_000), &[example(18_001)]);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let (target, backends) = (address(18_000), [18_001, 18_002].map(address));
+        let launch = self.launch(target, &backends[..1], Purpose::Speed);
+        let copes = case::ALL.iter().filter(|case| case.group() == Group::Disruption);
+        let copes = copes.clone().any(|case| self.stays_out_of(case).is_none());
+        let disruption = copes.then(|| self.launch(target, &backends, Purpose::Disruption));
         let version = self.version();
         let absent = match &version {
             None => Some(self.install_hint().to_owned()),
             Some(_) => self.missing_part(),
         };
-        // By name: where it lies is of no interest to who reads the results elsewhere.
-        let program = launch.program.file_name().map(OsString::from);
-        let command = program.into_iter().chain(launch.arguments);
-        let plain = |part: OsString| {
-            part.to_string_lossy().replace(concat!(env!("CARGO_MANIFEST_DIR"), "/"), "bench/")
-        };
-        let command: Vec<_> = command.map(plain).collect();
         Known {
             name: self.name.to_owned(),
             version,
             absent,
-            command: if self.is_direct() { "none".to_owned() } else { command.join(" ") },
+            command: if self.is_direct() { "none".to_owned() } else { launch.text() },
             config: launch.config.map(|(_, text)| text),
+            disruption: disruption.map(|launch| Setup {
+                command: launch.text(),
+                config: launch.config.map(|(_, text)| text),
+            }),
         }
     }
 
@@ -237,51 +249,6 @@ impl Contender {
         Some(format!("this build has no {missing}"))
     }
 
-    fn launch(&self, address: SocketAddr, backends: &[SocketAddr]) -> Launch {
-        let file = |end: &str| {
-            let name = format!("evenkeel-bench-{}-{}.{end}", std::process::id(), address.port());
-            std::env::temp_dir().join(name)
-        };
-        let (ip, port) = (address.ip().to_string(), address.port().to_string());
-        let address_text = address.to_string();
-        let backends_text = backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let (own, config): (Vec<OsString>, _) = match self.program {
-            Program::Evenkeel => {
-                let to = ["--host", &ip, "--port", &port, "--backends", &backends_text];
-                // As the others: one thread, no log, no health checks.
-                let alike =
-                    ["--shards", "1", "--log-level", "ERROR", "--health-check-interval", "0"];
-                (to.into_iter().chain(alike).map(OsString::from).collect(), None)
-            }
-            Program::Haproxy { options } => {
-                let (path, text) = (file("cfg"), config::haproxy(address, backends, options));
-                (vec!["-db".into(), "-f".into(), path.clone().into()], Some((path, text)))
-            }
-            Program::Nginx => {
-                let module = config::stream_module(&self.program());
-                let (path, pid) = (file("conf"), file("pid"));
-                let text = config::nginx(address, backends, &module, &pid);
-                let own = ["-e", "/dev/null", "-c"].map(OsString::from);
-                (own.into_iter().chain([path.clone().into()]).collect(), Some((path, text)))
-            }
-            Program::Python => {
-                let to = ["--host", &ip, "--port", &port, "--backends", &backends_text];
-                let alike = ["--log-level", "ERROR", "--health-check-interval", "0"];
-                let own = to.into_iter().chain(alike).map(OsString::from);
-                (std::iter::once(PYTHON.into()).chain(own).collect(), None)
-            }
-            Program::Floor | Program::Relay => {
-                let form = if self.program == Program::Floor { "floor" } else { "relay" };
-                let own = [form, "--listen", &address_text, "--backend", &backends_text];
-                (own.map(OsString::from).to_vec(), None)
-            }
-            Program::Nothing => (Vec::new(), None),
-        };
-        let arguments = own.into_iter().chain(self.arguments.iter().map(OsString::from));
-        let talks = matches!(self.program, Program::Haproxy { .. } | Program::Nginx);
-        Launch { program: self.program(), arguments: arguments.collect(), config, talks }
-    }
-
     fn program(&self) -> PathBuf {
         let this = || std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bench"));
         match self.program {
@@ -296,23 +263,12 @@ impl Contender {
     }
 
     /// Processes that do the work or lead it.
-    const fn processes(&self) -> usize {
-        match self.program {
+    const fn processes(&self, purpose: Purpose) -> usize {
+        match (self.program, purpose) {
             // A master and its worker.
-            Program::Nginx => 2,
+            (Program::Nginx, _) | (Program::Haproxy { .. }, Purpose::Disruption) => 2,
             _ => 1,
         }
-    }
-}
-
-impl Launch {
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).stdout(Stdio::null());
-        if self.talks {
-            command.stderr(Stdio::null());
-        }
-        command
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::ratios;
+
 /// A kind of number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -67,7 +69,32 @@ impl Figure {
     /// Whether nobody shall be ahead of evenkeel in it, whatever the targets say.
     #[must_use]
     pub(crate) const fn is_headline(self) -> bool {
-        matches!(self, Self::PerSecond | Self::GbitPerS | Self::MbPerS | Self::P99Us)
+        matches!(
+            self,
+            Self::PerSecond
+                | Self::GbitPerS
+                | Self::MbPerS
+                | Self::P99Us
+                | Self::FailedRequests
+                | Self::LongestGapMs
+        )
+    }
+
+    /// Whether it is a number of things of which there may be none, and so nothing to divide by.
+    #[must_use]
+    pub(crate) const fn may_be_none(self) -> bool {
+        matches!(self, Self::FailedRequests)
+    }
+
+    /// Ours over theirs, round by round. Where there may be none of them, one is added to both: none
+    /// against none is 1, and none against some is as far below 1 as some against none is above.
+    #[must_use]
+    pub(crate) fn ratios(self, ours: &[f64], theirs: &[f64]) -> Vec<f64> {
+        if !self.may_be_none() {
+            return ratios(ours, theirs);
+        }
+        let one_more = |values: &[f64]| values.iter().map(|value| value + 1.0).collect::<Vec<_>>();
+        ratios(&one_more(ours), &one_more(theirs))
     }
 
     /// Whether it is what the balancer itself costs.
@@ -103,6 +130,13 @@ mod tests {
     fn throughput_is_better_when_it_is_more_and_everything_else_when_it_is_less() {
         assert!(!Figure::GbitPerS.lower_is_better());
         assert!(Figure::CpuUs.lower_is_better() && Figure::P99Us.lower_is_better());
+    }
+
+    #[test]
+    fn a_ratio_of_what_may_be_none_is_a_number() {
+        let failed = |ours, theirs| Figure::FailedRequests.ratios(&[ours], &[theirs]);
+        assert_eq!([failed(0.0, 0.0), failed(0.0, 9.0), failed(9.0, 0.0)], [[1.0], [0.1], [10.0]]);
+        assert_eq!(Figure::LongestGapMs.ratios(&[3.0], &[4.0]), [0.75]);
     }
 
     #[test]

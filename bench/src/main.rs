@@ -43,6 +43,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// A backend of `compare` that can be killed: answers each line with its name, until a signal
+    #[command(hide = true)]
+    Backend(run::backend::Arguments),
     /// evenkeel beside HAProxy, nginx, the Python version and others, in every workload
     #[command(alias = "cost")]
     Compare(compare::Options),
@@ -60,6 +63,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Backend(arguments) => run::backend::run(&arguments).map(|never| match never {}),
         Command::Compare(options) => compare(&options),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
         Command::Generators(arguments) => generators::run(&arguments),

@@ -72,6 +72,34 @@ impl Process {
         self.child.try_wait()
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).map_err(io::Error::other)?;
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
+
+    /// Ends it by `signal`, and returns as soon as it has ended.
+    ///
+    /// # Errors
+    /// When it has not within `patience`.
+    pub(crate) fn end_by(&mut self, how: Signal, patience: Duration) -> io::Result<ExitStatus> {
+        self.signal(how)?;
+        let give_up = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() > give_up {
+                let said = format!("it has not ended {patience:?} after {how}");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, said));
+            }
+            sleep(Duration::from_millis(1));
+        }
+    }
+
     /// What it wrote, if standard output is piped.
     pub(crate) fn stdout(&mut self) -> Option<std::process::ChildStdout> {
         self.child.stdout.take()

@@ -8,6 +8,7 @@ mod load;
 mod writes;
 mod wrk;
 
+pub(crate) use disruption::backend;
 pub(crate) use wrk::version as wrk_version;
 
 use std::io;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{Bound, Case, Goal};
 use crate::figure::Figure;
-use crate::stats::{Difference, Spread, ratios};
+use crate::stats::{Difference, Spread};
 
 /// What a case showed for one contender.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub(crate) struct Comparison {
     pub(crate) ours: String,
     /// Whose median was better.
     pub(crate) theirs: String,
-    /// Ours over theirs in the same round.
+    /// Ours over theirs in the same round, as [`Figure::ratios`] makes it.
     pub(crate) ratio: Spread,
     /// One of each round.
     pub(crate) ratios: Vec<f64>,
@@ -85,7 +85,7 @@ fn compare(goal: &Goal, bound: Option<Bound>, rows: &[Row]) -> Option<Comparison
     let (theirs, them) = measured.min_by(|(_, one), (_, other)| {
         (sign * one.spread.median).total_cmp(&(sign * other.spread.median))
     })?;
-    let ratios = ratios(&us.rounds, &them.rounds);
+    let ratios = figure.ratios(&us.rounds, &them.rounds);
     let (ratio, difference) =
         (Spread::of(&ratios), Difference::of(&ratios, figure.lower_is_better()));
     let (at_most, met) = match bound {
@@ -115,8 +115,9 @@ impl Comparison {
             (None, Some(false)) => "; target, not behind: MISSED".to_owned(),
             (None, None) => String::new(),
         };
+        let how = if figure.may_be_none() { " (one added to both)" } else { "" };
         format!(
-            "{}: {ours} / {theirs} {median:.2} ({min:.2}–{max:.2}), {}{target}",
+            "{}{how}: {ours} / {theirs} {median:.2} ({min:.2}–{max:.2}), {}{target}",
             figure.name(),
             difference.text()
         )
@@ -126,6 +127,8 @@ impl Comparison {
     #[must_use]
     pub(crate) fn is_not_ahead(&self) -> bool {
         let not_ahead = match self.difference {
+            // As few as theirs, in every round: who has none cannot be ahead of who has none.
+            _ if self.figure.may_be_none() && self.ratio.max <= 1.0 => false,
             Difference::Ahead => false,
             Difference::Behind | Difference::NotSeen => true,
             // A hint is better than nothing.
@@ -206,5 +209,29 @@ mod tests {
         let found = comparisons(case("bulk-1-up"), &rows);
         let summary: Vec<_> = found.iter().map(|one| (one.theirs.as_str(), one.met)).collect();
         assert_eq!(summary, [("haproxy", Some(true)), ("haproxy-splice", Some(false))]);
+    }
+
+    #[test]
+    fn as_few_failures_as_theirs_is_not_behind_and_can_be_written_and_read() {
+        let failed = |name, failed: [f64; 5]| row(name, &[(Figure::FailedRequests, &failed)]);
+        let compare = |ours, theirs| {
+            let rows = [failed("evenkeel", ours), failed("haproxy", theirs)];
+            let mut found = comparisons(case("reload"), &rows);
+            assert_eq!(found.len(), 1);
+            let text = serde_json::to_string(&found).expect("numbers");
+            assert_eq!(serde_json::from_str::<Vec<Comparison>>(&text).expect("numbers"), found);
+            found.remove(0)
+        };
+        let none = [0.0; 5];
+        let equal = compare(none, none);
+        assert_eq!((equal.difference, equal.is_not_ahead()), (Difference::NotSeen, false));
+        let text =
+            "failed (one added to both): evenkeel / haproxy 1.00 (1.00–1.00), no difference seen";
+        assert_eq!(equal.text(), text);
+        let fewer = compare(none, [3.0, 1.0, 4.0, 1.0, 5.0]);
+        assert_eq!((fewer.difference, fewer.is_not_ahead()), (Difference::Ahead, false));
+        let more = compare([3.0, 1.0, 4.0, 1.0, 5.0], none);
+        assert_eq!((more.difference, more.is_not_ahead()), (Difference::Behind, true));
+        assert!(compare([0.0, 0.0, 0.0, 0.0, 1.0], none).is_not_ahead());
     }
 }

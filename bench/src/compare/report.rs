@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::options::Options;
 use crate::audit::{self, Seen};
-use crate::contender::{Contender, Known};
+use crate::contender::{Contender, Known, Setup};
 use crate::document::{Absent, CaseResult, Document, NetworkUsed, SCHEMA};
 use crate::host::Host;
 use crate::iperf;
@@ -153,13 +153,19 @@ fn witnesses() -> Vec<String> {
 }
 
 fn print_known(known: &Known) {
-    let Known { name, version, absent, command, config } = known;
+    let Known { name, version, absent, command, config, disruption } = known;
     if let Some(why) = absent {
         println!("{name} does not take part: {why}");
         return;
     }
     println!("{name}: {}\n  {command}", version.as_deref().unwrap_or("no version"));
-    for line in config.iter().flat_map(|text| text.lines()) {
-        println!("  | {line}");
+    print_config(config.as_deref());
+    if let Some(Setup { command, config }) = disruption {
+        println!("  where something happens to it or to a backend:\n  {command}");
+        print_config(config.as_deref());
     }
+}
+
+fn print_config(text: Option<&str>) {
+    text.into_iter().flat_map(str::lines).for_each(|line| println!("  | {line}"));
 }

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Contender;
+use nix::sys::signal::Signal;
+
+use super::{Contender, Program, Purpose};
 use crate::place::Place;
 use crate::process::Process;
 
@@ -22,21 +24,64 @@ impl Contender {
         address: SocketAddr,
         backends: &[SocketAddr],
     ) -> io::Result<Process> {
-        let launch = self.launch(address, backends);
+        self.start_for(Purpose::Speed, place, address, backends)
+    }
+
+    /// The same, set up for a purpose.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_for(
+        &self,
+        purpose: Purpose,
+        place: &Place,
+        address: SocketAddr,
+        backends: &[SocketAddr],
+    ) -> io::Result<Process> {
+        let launch = self.launch(address, backends, purpose);
         if let Some((path, text)) = &launch.config {
             fs::write(path, text)?;
         }
         let files = launch.config.iter().map(|(path, _)| path.clone()).collect();
         place.run(move || {
             let mut process = Process::spawn(launch.command(), files)?;
-            self.wait_until_ready(&mut process, address)?;
+            self.wait_until_ready(&mut process, address, self.processes(purpose))?;
             Ok(process)
         })
     }
 
-    fn wait_until_ready(&self, process: &mut Process, address: SocketAddr) -> io::Result<()> {
+    /// Has it read its configuration anew, with other backends, as its operator would.
+    ///
+    /// # Errors
+    /// When it cannot do that, or the file cannot be written.
+    pub(crate) fn reload(
+        &self,
+        process: &Process,
+        address: SocketAddr,
+        backends: &[SocketAddr],
+    ) -> io::Result<()> {
+        let signal = match self.program {
+            Program::Evenkeel | Program::Nginx => Signal::SIGHUP,
+            Program::Haproxy { .. } => Signal::SIGUSR2,
+            Program::Python | Program::Floor | Program::Relay | Program::Nothing => {
+                let said = format!("{} cannot read its configuration anew", self.name);
+                return Err(io::Error::other(said));
+            }
+        };
+        if let Some((path, text)) = self.launch(address, backends, Purpose::Disruption).config {
+            fs::write(path, text)?;
+        }
+        process.signal(signal)
+    }
+
+    fn wait_until_ready(
+        &self,
+        process: &mut Process,
+        address: SocketAddr,
+        processes: usize,
+    ) -> io::Result<()> {
         let give_up = Instant::now() + Duration::from_secs(5);
-        while !listens(address)? || process.count() < self.processes() {
+        while !listens(address)? || process.count() < processes {
             if let Some(status) = process.ended()? {
                 return Err(io::Error::other(format!("{} ended at once: {status}", self.name)));
             }
