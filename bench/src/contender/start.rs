@@ -1,7 +1,7 @@
 //! Starting a contender, and knowing when it is ready.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -99,18 +99,27 @@ impl Contender {
 /// # Errors
 /// When /proc cannot be read.
 pub(crate) fn listens(address: SocketAddr) -> io::Result<bool> {
-    let table = fs::read_to_string("/proc/thread-self/net/tcp")?;
-    Ok(is_listed(&table, address))
+    is_listed(BufReader::new(File::open("/proc/thread-self/net/tcp")?), address)
 }
 
 /// `/proc/net/tcp` has the address as the number that its bytes are in memory, and 0A for LISTEN.
-fn is_listed(table: &str, address: SocketAddr) -> bool {
-    let IpAddr::V4(ip) = address.ip() else { return false };
+/// Those who listen come first (tcp_ipv4.c, `tcp_get_idx`), and no more is read than they are: all
+/// connections of a machine that is under load take seconds.
+fn is_listed(table: impl BufRead, address: SocketAddr) -> io::Result<bool> {
+    let IpAddr::V4(ip) = address.ip() else { return Ok(false) };
     let wanted = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
-    table.lines().any(|line| {
-        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
-        matches!(fields[..], [_, local, _, "0A"] if local == wanted)
-    })
+    for line in table.lines().skip(1) {
+        let line = line?;
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        if state != Some("0A") {
+            return Ok(false);
+        }
+        if local == Some(&wanted) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -124,5 +133,19 @@ mod tests {
         assert!(listens(address).expect("/proc is there"));
         drop(listener);
         assert!(!listens(address).expect("/proc is there"));
+    }
+
+    #[test]
+    fn who_listens_comes_before_all_connections() {
+        let line = |index, port: u16, state| {
+            format!("{index}: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000000\n")
+        };
+        let table = ["head\n".to_owned(), line(0, 80, "0A"), line(1, 81, "0A"), line(2, 82, "01")];
+        let table = table.concat() + &line(3, 83, "0A");
+        let listed = |port| {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            is_listed(table.as_bytes(), address).expect("it is in memory")
+        };
+        assert_eq!([80, 81, 82, 83].map(listed), [true, true, false, false]);
     }
 }
