@@ -6,7 +6,8 @@
 //!
 //! A request is **failed** when a client sent it, or tried to, and got no right answer: refused, reset,
 //! closed early, timed out after 2 s. What a killed backend had taken and not answered is among them:
-//! no TCP balancer can save it, and it is the same for everyone. Nobody asks again, but a client that
+//! no TCP balancer can save it, and it is the same for everyone; how many of the failed began when the
+//! event was over is told on standard error. Nobody asks again, but a client that
 //! stays and lost its connection makes another one for its next request.
 //!
 //! The **longest gap** is the longest time in which one of the two kinds got no right answer, whichever
@@ -32,7 +33,7 @@ use crate::figure::Figure;
 use crate::process::Process;
 use backend::Backends;
 use clients::{Load, Record};
-use tally::Tally;
+use tally::{Tally, failed_after};
 
 /// The balancer in front of its backends.
 struct Scene<'a> {
@@ -50,8 +51,8 @@ impl Bench {
     /// Load for half a second, then the event, then load until two seconds after its end.
     ///
     /// # Errors
-    /// When something does not start or end, when a request failed before the event, or when the
-    /// event had no effect.
+    /// When something does not start or end, when requests fail before the event, or when the event
+    /// had no effect.
     pub(super) fn run_disruption(
         &self,
         contender: &Contender,
@@ -60,24 +61,26 @@ impl Bench {
         let mut scene = Scene::set(self, contender, what)?;
         let load = Load { target: scene.target, staying: staying(what) };
         let ended = AtomicBool::new(false);
-        let (record, event_at) = std::thread::scope(|scope| {
+        let (record, event) = std::thread::scope(|scope| {
             let end = EndOnDrop(&ended);
             let clients = scope.spawn(|| self.network.client.run(|| load.run(&ended)));
             sleep(BEFORE);
             self.stop.check()?;
-            let event_at = Instant::now();
+            let began = Instant::now();
             scene.disrupt(what)?;
+            let event = began..Instant::now();
             // Shorter in a quick run.
             sleep(AFTER.min(self.duration * 2));
             drop(end);
             let record = clients.join().map_err(|_| io::Error::other("a client panicked"))??;
-            io::Result::Ok((record, event_at))
+            io::Result::Ok((record, event))
         })?;
         self.stop.check()?;
-        check(&record, what, event_at)?;
+        check(&record, what, event.start)?;
         let tally = Tally::of(&record);
         if tally.failed() > 0 {
-            eprintln!("    {}: {}", contender.name, tally.text());
+            let after = failed_after(&record, event.end);
+            eprintln!("    {}: {}; {after} of these began after it", contender.name, tally.text());
         }
         let (failed, gap) = (tally.failed(), tally.longest_gap);
         let figures = vec![
@@ -106,7 +109,7 @@ impl<'a> Scene<'a> {
 
     fn disrupt(&mut self, what: Disruption) -> io::Result<()> {
         match what {
-            Disruption::BackendKilled => self.backends.kill_first(),
+            Disruption::BackendKilled => self.backends.kill_first(&self.bench.network),
             // What changes is that there is one more: so it shows whether it was read.
             Disruption::Reload => {
                 let balancer = self.balancer.as_ref().ok_or(io::ErrorKind::NotFound)?;
@@ -132,6 +135,13 @@ fn check(record: &Record, what: Disruption, event_at: Instant) -> io::Result<()>
     let before = all().filter(|one| one.result.is_err() && one.done < event_at).count();
     if before > 0 {
         return Err(io::Error::other(format!("{before} requests failed before anything happened")));
+    }
+    // Who times out has not failed by then.
+    let begun = || all().filter(|one| one.begun < event_at);
+    let (failed, begun) = (begun().filter(|one| one.result.is_err()).count(), begun().count());
+    if 2 * failed > begun {
+        let said = format!("it does not keep up: {failed} of {begun} requests before the event");
+        return Err(io::Error::other(said));
     }
     if what == Disruption::Reload && !all().any(|one| one.result == Ok(ADDED)) {
         return Err(io::Error::other("the backend that was added by the reload got nobody"));

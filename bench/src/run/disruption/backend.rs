@@ -66,9 +66,21 @@ impl Backends {
         &self.addresses
     }
 
-    /// Its end is not its own: the kernel closes what it had.
-    pub(super) fn kill_first(&mut self) -> io::Result<()> {
-        self.processes[0].end_by(Signal::SIGKILL, PATIENCE).map(drop)
+    /// Its end is not its own: the kernel closes what it had, a moment after its end where a ring
+    /// was to be taken down first. Returns when nobody listens there any more.
+    pub(super) fn kill_first(&mut self, network: &Network) -> io::Result<()> {
+        self.processes[0].end_by(Signal::SIGKILL, PATIENCE)?;
+        let address = self.addresses[0];
+        network.backend.run(|| {
+            let give_up = Instant::now() + PATIENCE;
+            while listens(address)? {
+                if Instant::now() > give_up {
+                    return Err(io::Error::other("the killed backend goes on listening"));
+                }
+                sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        })
     }
 }
 

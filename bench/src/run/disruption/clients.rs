@@ -40,6 +40,8 @@ pub(super) struct Record {
 /// What became of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outcome {
+    /// When it began, with its connect.
+    pub(super) begun: Instant,
     /// When it was clear.
     pub(super) done: Instant,
     /// Who answered rightly, or why nobody did.
@@ -122,9 +124,9 @@ fn start<'scope, T: Send + 'scope>(
 
 /// One request on a connection of its own.
 fn come(target: SocketAddr) -> Outcome {
-    let deadline = Instant::now() + TIMEOUT;
-    let result = connect(target).and_then(|mut connection| ask(&mut connection, deadline));
-    Outcome { done: Instant::now(), result }
+    let begun = Instant::now();
+    let result = connect(target).and_then(|mut connection| ask(&mut connection, begun + TIMEOUT));
+    Outcome { begun, done: Instant::now(), result }
 }
 
 /// One request after the other on the same one; how many were sent, and what became of them.
@@ -134,14 +136,14 @@ fn stay(target: SocketAddr, ended: &AtomicBool) -> (u64, Vec<Outcome>) {
     let mut due = Instant::now();
     while !ended.load(Ordering::Relaxed) {
         sent += 1;
-        let deadline = Instant::now() + TIMEOUT;
+        let begun = Instant::now();
         let kept = connection.take().map_or_else(|| connect(target), Ok);
         let result = kept.and_then(|mut kept| {
-            let by = ask(&mut kept, deadline)?;
+            let by = ask(&mut kept, begun + TIMEOUT)?;
             connection = Some(kept);
             Ok(by)
         });
-        outcomes.push(Outcome { done: Instant::now(), result });
+        outcomes.push(Outcome { begun, done: Instant::now(), result });
         due = (due + PAUSE).max(Instant::now());
         sleep(due.saturating_duration_since(Instant::now()));
     }

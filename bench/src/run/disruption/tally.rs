@@ -62,6 +62,12 @@ impl Failure {
     }
 }
 
+/// Those that failed though they began after `moment`.
+pub(super) fn failed_after(record: &Record, moment: Instant) -> usize {
+    let failed = record.all().filter(|outcome| outcome.result.is_err());
+    failed.filter(|outcome| outcome.begun > moment).count()
+}
+
 /// Between `from`, the right answers, and `to`; an answer that came after `to` ends no gap.
 fn longest_gap(from: Instant, to: Instant, outcomes: &[Outcome]) -> Duration {
     let right = outcomes.iter().filter(|outcome| outcome.result.is_ok());
@@ -82,7 +88,9 @@ mod tests {
         let from = Instant::now();
         let at = |ms| from + Duration::from_millis(ms);
         let outcomes = |all: &[(u64, _)]| {
-            all.iter().map(|&(ms, result)| Outcome { done: at(ms), result }).collect()
+            all.iter()
+                .map(|&(ms, result)| Outcome { begun: at(ms), done: at(ms), result })
+                .collect()
         };
         let (coming, staying): (Vec<_>, Vec<_>) = (outcomes(coming), outcomes(staying));
         let intended = (coming.len() + staying.len()) as u64;
@@ -124,6 +132,14 @@ mod tests {
         let [reset, refused] = [Failure::Reset, Failure::Refused].map(Err);
         let tally = Tally::of(&record(&[(1, reset), (2, refused), (3, Ok(1))], &[(4, reset)]));
         assert_eq!(tally.text(), "of 4 requests 1 refused, 2 reset");
+    }
+
+    #[test]
+    fn who_began_before_the_moment_is_not_blamed_on_what_came_after() {
+        let reset = Err(Failure::Reset);
+        let record = record(&[(100, reset), (300, reset), (400, Ok(1))], &[(500, reset)]);
+        let after = |ms| failed_after(&record, record.from + Duration::from_millis(ms));
+        assert_eq!([0, 100, 400, 500].map(after), [3, 2, 1, 0]);
     }
 
     #[test]

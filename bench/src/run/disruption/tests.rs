@@ -66,12 +66,11 @@ fn the_gap_of_a_restart_is_at_least_as_long_as_nobody_was_there() {
 fn a_failure_before_the_event_and_a_reload_without_effect_are_no_result() {
     let from = Instant::now();
     let at = |ms| from + Duration::from_millis(ms);
-    let record = |done, result| Record {
-        from,
-        to: at(100),
-        intended: 1,
-        coming: vec![clients::Outcome { done: at(done), result }],
-        staying: Vec::new(),
+    // One of three that begin at once.
+    let record = |done, result| {
+        let outcome = |done, result| clients::Outcome { begun: from, done: at(done), result };
+        let coming = vec![outcome(1, Ok(1)), outcome(2, Ok(1)), outcome(done, result)];
+        Record { from, to: at(100), intended: 3, coming, staying: Vec::new() }
     };
     let failed = Err(clients::Failure::Reset);
     let said =
@@ -79,6 +78,9 @@ fn a_failure_before_the_event_and_a_reload_without_effect_are_no_result() {
     assert_eq!(said(record(60, failed), Disruption::Restart), Ok(()));
     let early = said(record(40, failed), Disruption::Restart);
     assert!(early.is_err_and(|why| why.contains("before anything happened")));
+    let late = Record { coming: vec![record(60, failed).coming[2]], ..record(60, failed) };
+    let late = said(late, Disruption::Restart);
+    assert!(late.is_err_and(|why| why.contains("does not keep up: 1 of 1")));
     assert_eq!(said(record(60, Ok(ADDED)), Disruption::Reload), Ok(()));
     let nobody = said(record(60, Ok(1)), Disruption::Reload);
     assert!(nobody.is_err_and(|why| why.contains("got nobody")));
