@@ -252,8 +252,13 @@ impl Contender {
     fn program(&self) -> PathBuf {
         let this = || std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bench"));
         match self.program {
-            // Built beside this program.
-            Program::Evenkeel => this().with_file_name("evenkeel"),
+            // Built beside this program, of which a test lies a folder deeper.
+            Program::Evenkeel => {
+                let folder = this().parent().map(Path::to_owned).unwrap_or_default();
+                let folder =
+                    folder.parent().filter(|_| folder.ends_with("deps")).unwrap_or(&folder);
+                folder.join("evenkeel")
+            }
             Program::Haproxy { .. } => in_sbin("haproxy"),
             Program::Nginx => in_sbin("nginx"),
             Program::Python => PathBuf::from("python3"),
