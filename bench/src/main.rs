@@ -15,6 +15,7 @@ mod network;
 mod pick;
 mod place;
 mod process;
+mod publish;
 mod relay;
 mod run;
 mod signals;
@@ -55,6 +56,8 @@ enum Command {
     Generators(generators::Arguments),
     /// What picking a backend takes, on one thread and on all CPUs
     Pick(pick::Arguments),
+    /// RESULTS.md, its pictures and the README's table, from the documents of `compare`
+    Publish(publish::Arguments),
     /// A relay on tokio-uring, as a contender; relays until SIGTERM
     Relay(relay::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
         Command::Generators(arguments) => generators::run(&arguments),
         Command::Pick(arguments) => pick::run(&arguments),
+        Command::Publish(arguments) => publish::run(&arguments),
         Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),
         Command::Soak(arguments) => soak::run(&arguments),
     };
