@@ -1,8 +1,7 @@
 //! How far a second run agrees with the first: every median, every spread, every verdict.
 
 use super::input::{Inputs, Measured};
-use super::markdown::{percent, ratio, table};
-use super::not_ahead::standings;
+use super::markdown::{label, percent, ratio, table};
 use super::paired::US;
 use crate::document::{CaseResult, Document};
 use crate::figure::Figure;
@@ -194,14 +193,9 @@ fn of_case(case: &CaseResult, other: &CaseResult) -> Vec<Verdict> {
             };
             format!("{}, {}{target}", ratio(spread), differences[index].text())
         };
-        let what = format!("{}, {}: {} / {}", case.key, one.figure.name(), one.ours, one.theirs);
+        let what = format!("{}, {}: {} / {}", case.key, label(one.figure), one.ours, one.theirs);
         let cells = vec![what, said(0, one.ratio), said(1, pair.over)];
         Some(Verdict { differences, met, cells })
     });
-    let standing = standings(case).into_iter().filter_map(|one| {
-        let again = one.again(other)?;
-        let cells = vec![case.key.clone(), one.text(), again.text()];
-        Some(Verdict { differences: [one.difference(), again.difference()], met: [None; 2], cells })
-    });
-    compared.chain(standing).collect()
+    compared.collect()
 }

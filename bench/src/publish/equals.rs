@@ -3,7 +3,7 @@
 use super::input::Inputs;
 use super::markdown::{fenced, percent, table};
 use crate::audit::{Buffer, Connection, DataPath, Seen};
-use crate::contender::Known;
+use crate::contender::{Known, Setup};
 
 /// The section.
 pub(super) fn section(inputs: &Inputs) -> String {
@@ -24,10 +24,17 @@ pub(super) fn section(inputs: &Inputs) -> String {
     text += "\n### Commands and configurations\n\nAddresses are examples.\n";
     for known in everyone(inputs) {
         text += &format!("\n**{}**: {}\n\n", known.name, what_it_is(known));
-        let config = known.config.as_ref().map(|text| format!("\n\n{text}"));
-        text += &fenced(&(known.command.clone() + &config.unwrap_or_default()));
+        text += &setup(&known.command, known.config.as_deref());
+        if let Some(Setup { command, config }) = &known.disruption {
+            text += &format!("\nIn disruptions:\n\n{}", setup(command, config.as_deref()));
+        }
     }
     text
+}
+
+fn setup(command: &str, config: Option<&str>) -> String {
+    let config = config.map(|text| format!("\n\n{text}")).unwrap_or_default();
+    fenced(&(command.to_owned() + &config))
 }
 
 /// Everybody who was looked for, once.

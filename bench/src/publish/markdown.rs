@@ -1,5 +1,6 @@
 //! Tables and fences.
 
+use crate::figure::Figure;
 use crate::stats::Spread;
 use crate::verdict::Measured;
 
@@ -29,6 +30,12 @@ pub(super) fn spread(measured: &Measured) -> String {
 /// Median, smallest and largest of ratios.
 pub(super) fn ratio(Spread { median, min, max }: Spread) -> String {
     format!("{} ({}–{})", times(median), times(min), times(max))
+}
+
+/// A figure whose ratios are shown.
+pub(super) fn label(figure: Figure) -> String {
+    let how = if figure.may_be_none() { " (one added to both)" } else { "" };
+    figure.name().to_owned() + how
 }
 
 /// A ratio, with more digits where fewer would hide on which side of 1 it is.

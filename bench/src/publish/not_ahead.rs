@@ -1,12 +1,11 @@
 //! Where evenkeel is not ahead: everything that speaks against it, before anything else.
 
 use super::input::Inputs;
-use super::markdown::{ratio, spread, table};
+use super::markdown::{label, ratio, spread, table};
 use super::paired::US;
 use crate::case::{BOTH, Group};
 use crate::document::{CaseResult, Document};
-use crate::figure::Figure;
-use crate::stats::{Difference, Spread};
+use crate::stats::Difference;
 use crate::verdict::Comparison;
 
 /// A line of the tables.
@@ -34,7 +33,7 @@ pub(super) fn section(inputs: &Inputs) -> String {
     }
     text += "Compared are costs, throughput and p99, with the better of HAProxy and nginx at their \
              defaults (in bulk also HAProxy with splice forced), and everything that has a target. \
-             Ratios are evenkeel's figure over theirs. In disruptions, where a figure may be zero, it is the difference.\n\n";
+             Ratios are evenkeel's figure over theirs.\n\n";
     for (rank, title, what) in GROUPS {
         let of_rank = lines.iter().filter(|line| line.rank == rank);
         let rows: Vec<_> = of_rank.map(|line| line.cells.clone()).collect();
@@ -58,8 +57,6 @@ fn lines(document: &Document) -> Vec<Line> {
         lines.extend(failures(network, case));
         let compared = case.comparisons.iter().filter(|one| one.is_not_ahead());
         lines.extend(compared.map(|one| line(network, case, one)));
-        let standings = standings(case).into_iter().filter(|one| !one.is_ahead());
-        lines.extend(standings.map(|one| one.line(network, case)));
     }
     let told = |line: &&String| {
         let mut known = document.cases.iter().flat_map(|case| {
@@ -107,13 +104,8 @@ fn line(network: &str, case: &CaseResult, one: &Comparison) -> Line {
         _ if one.met == Some(false) => Rank::Missed,
         _ => Rank::NotSeen,
     };
-    let rest = [
-        one.figure.name().to_owned(),
-        shown(&one.ours),
-        shown(&one.theirs),
-        ratio(one.ratio),
-        verdict(one),
-    ];
+    let rest =
+        [label(one.figure), shown(&one.ours), shown(&one.theirs), ratio(one.ratio), verdict(one)];
     Line { rank, cells: cells(network, &case.title, rest) }
 }
 
@@ -131,97 +123,6 @@ pub(super) fn verdict(one: &Comparison) -> String {
 
 fn cells(network: &str, title: &str, rest: [String; 5]) -> Vec<String> {
     [network.to_owned(), title.to_owned()].into_iter().chain(rest).collect()
-}
-
-/// Where evenkeel stands in something that may be zero, which has no ratio.
-#[derive(Debug)]
-pub(super) struct Standing {
-    figure: Figure,
-    theirs: &'static str,
-    /// Ours less theirs, in the same round.
-    less: Vec<f64>,
-}
-
-/// Of a disruption, in what was not compared by ratios.
-pub(super) fn standings(case: &CaseResult) -> Vec<Standing> {
-    if case.definition().is_none_or(|one| one.group() != Group::Disruption) {
-        return Vec::new();
-    }
-    let figures = [Figure::FailedRequests, Figure::LongestGapMs].into_iter();
-    let compared = |figure: &Figure| {
-        case.comparisons.iter().any(|one| one.figure == *figure && one.ours == US)
-    };
-    let standing = |figure| Standing::of(case, figure, case.best(BOTH, figure)?);
-    figures.filter(|figure| !compared(figure)).filter_map(standing).collect()
-}
-
-impl Standing {
-    /// Who is ahead.
-    pub(super) fn difference(&self) -> Difference {
-        let Spread { min, max, .. } = Spread::of(&self.less);
-        match (max < 0.0, min > 0.0) {
-            _ if self.less.len() < crate::stats::ROUNDS_FOR_A_DIFFERENCE => {
-                Difference::TooFewRounds
-            }
-            (true, _) => Difference::Ahead,
-            (_, true) => Difference::Behind,
-            _ => Difference::NotSeen,
-        }
-    }
-
-    /// Nobody can be better than nothing at all.
-    fn is_even(&self) -> bool {
-        self.less.iter().all(|less| *less == 0.0)
-    }
-
-    fn is_ahead(&self) -> bool {
-        self.difference() == Difference::Ahead
-    }
-
-    fn verdict(&self) -> &'static str {
-        if self.is_even() { "the same in every round" } else { self.difference().text() }
-    }
-
-    /// What they are apart.
-    fn amount(&self) -> String {
-        let Spread { median, min, max } = Spread::of(&self.less);
-        let show = |value| self.figure.show(value);
-        format!("difference {} ({} to {})", show(median), show(min), show(max))
-    }
-
-    /// As the sections of the workloads have it.
-    pub(super) fn text(&self) -> String {
-        let (name, theirs) = (self.figure.name(), self.theirs);
-        format!("{name}: evenkeel − {theirs}, {}, {}", self.amount(), self.verdict())
-    }
-
-    /// The same in another run.
-    pub(super) fn again(&self, case: &CaseResult) -> Option<Self> {
-        Self::of(case, self.figure, self.theirs)
-    }
-
-    fn of(case: &CaseResult, figure: Figure, theirs: &'static str) -> Option<Self> {
-        let (us, them) = (case.measured(US, figure)?, case.measured(theirs, figure)?);
-        let less = us.rounds.iter().zip(&them.rounds).map(|(us, them)| us - them).collect();
-        Some(Self { figure, theirs, less })
-    }
-
-    fn line(&self, network: &str, case: &CaseResult) -> Line {
-        let shown = |who: &str| {
-            let measured = case.measured(who, self.figure);
-            format!("{who} {}", measured.map_or("-".to_owned(), spread))
-        };
-        let difference = self.difference();
-        let rank = if difference == Difference::Behind { Rank::Behind } else { Rank::NotSeen };
-        let rest = [
-            self.figure.name().to_owned(),
-            shown(US),
-            shown(self.theirs),
-            self.amount(),
-            self.verdict().to_owned(),
-        ];
-        Line { rank, cells: cells(network, &case.title, rest) }
-    }
 }
 
 const COLUMNS: &[&str] =

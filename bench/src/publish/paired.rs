@@ -3,7 +3,7 @@
 use crate::case::{self, Case};
 use crate::document::CaseResult;
 use crate::figure::Figure;
-use crate::stats::{Difference, Spread, ratios};
+use crate::stats::{Difference, Spread};
 use crate::verdict::{Measured, Row};
 
 /// Ours and another one's, in the same rounds.
@@ -40,8 +40,8 @@ impl CaseResult {
     /// Nothing when one side was not measured, or when a zero makes a ratio impossible.
     pub(super) fn paired(&self, ours: &str, theirs: &str, figure: Figure) -> Option<Paired> {
         let (ours, theirs) = (self.measured(ours, figure)?, self.measured(theirs, figure)?);
-        let over = ratios(&ours.rounds, &theirs.rounds);
-        let under = ratios(&theirs.rounds, &ours.rounds);
+        let over = figure.ratios(&ours.rounds, &theirs.rounds);
+        let under = figure.ratios(&theirs.rounds, &ours.rounds);
         let possible = !over.is_empty() && over.iter().chain(&under).all(|one| one.is_finite());
         let difference = possible.then(|| Difference::of(&over, figure.lower_is_better()))?;
         let (over, under) = (Spread::of(&over), Spread::of(&under));

@@ -89,8 +89,8 @@ const WRITTEN: &str = "This page, its pictures and the README's table are writte
 const COLUMNS: &str = "What the figures are is in [README.md](README.md#figures). In the pictures each dot is a round, the line \
     reaches from the smallest to the largest, and the ratio is to the better of HAProxy and nginx.\n";
 const DISRUPTIONS: &str = "Something happens in the middle of a run. Requests that failed, and the longest \
-    time in which none was answered; less is better, and none is what there should be. As both may be zero, \
-    the difference is taken, not the ratio.\n";
+    time in which none was answered; less is better, and none is what there should be. As there may be no \
+    failure to divide by, one is added to both sides of that ratio.\n";
 const CONTAINED: &str = "## What the figures contain besides the programs\n\n\
     The kernel's TCP stack, which is most of them; the allocator that each program uses (evenkeel's and this program's is \
     mimalloc, the others have the system's); and the wake-ups of the machine, which cost more in a VM than on \

@@ -5,7 +5,7 @@ use super::input::{Inputs, Measured as Network, Source};
 use super::*;
 use crate::audit::{DataPath, Seen};
 use crate::case;
-use crate::contender::Known;
+use crate::contender::{Known, Setup};
 use crate::document::{Absent, CaseResult, Document, NetworkUsed, SCHEMA};
 use crate::figure::Figure;
 use crate::host::Host;
@@ -47,6 +47,8 @@ fn known(name: &str, absent: Option<&str>) -> Known {
         absent: absent.map(str::to_owned),
         command: format!("{name} --listen"),
         config: (name == "haproxy").then(|| "global\n  nbthread 1\n".to_owned()),
+        disruption: (name == "haproxy")
+            .then(|| Setup { command: "haproxy -W".into(), config: None }),
     }
 }
 
@@ -135,11 +137,17 @@ fn what_speaks_against_evenkeel_comes_first() {
          haproxy 100 (100–100) | 2.00 (2.00–2.00) | BEHIND in every round |"
     ));
     assert!(behind.contains(
-        "longest gap ms | evenkeel 3.0 (3.0–3.0) | haproxy 1.0 (1.0–1.0) | \
-         difference 2.0 (2.0 to 2.0) | BEHIND in every round |"
+        "longest gap ms | evenkeel 3.0 (3.0–3.0) | haproxy 1.0 (1.0–1.0) | 3.00 (3.00–3.00) | \
+         BEHIND in every round |"
     ));
     assert!(rest.contains("0.90 (0.40–1.00) | no difference seen; target ≤ 0.85 MISSED |"));
-    assert!(rest.contains("difference 0 (0 to 0) | the same in every round |"), "{rest}");
+    // Who has none cannot be ahead of who has none.
+    let equal =
+        "- failed (one added to both): evenkeel / haproxy 1.00 (1.00–1.00), no difference seen";
+    assert!(
+        page.contains(equal) && !behind.contains("failed") && !rest.contains("failed"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn who_has_no_figure_has_a_reason() {
     );
     assert!(
         page.contains("25.0 % spliced")
-            && page.contains("haproxy --listen\n\nglobal\n  nbthread 1")
+            && page.contains("haproxy --listen\n\nglobal\n  nbthread 1\n```\n\nIn disruptions:\n\n```text\nhaproxy -W\n")
     );
 }
 
@@ -264,7 +272,7 @@ fn the_readme_changes_between_its_markers_only() {
         "ahead of the better of HAProxy and nginx in every round in 0 of 1 rows, without a difference in 1;"
     ));
     assert!(part.contains(
-        "behind in 2, misses a target without being behind in 1, and shows no difference in 1"
+        "behind in 2, misses a target without being behind in 1, and shows no difference in 0"
     ));
     let before = format!("a\n{}\nold\n{}\nz\n", readme::BEGIN, readme::END);
     let after = readme::with(&before, "new\n").expect("it has the markers");

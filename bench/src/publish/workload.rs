@@ -2,8 +2,8 @@
 
 use super::headline::cell;
 use super::input::Inputs;
-use super::markdown::{ratio, table};
-use super::not_ahead::{standings, verdict};
+use super::markdown::{label, ratio, table};
+use super::not_ahead::verdict;
 use super::paired::US;
 use crate::case::{self, Group};
 use crate::document::{Absent, CaseResult, Document};
@@ -61,15 +61,12 @@ fn of_network(document: &Document, case: &CaseResult) -> String {
     let rows: Vec<_> = here.map(|known| row(case, &known.name, &figures)).collect();
     let mut text = table(&head, &rows);
     for one in &case.comparisons {
-        let (figure, ratio) = (one.figure.name(), ratio(one.ratio));
+        let (figure, ratio) = (label(one.figure), ratio(one.ratio));
         let said = format!("{figure}: {} / {} {ratio}", one.ours, one.theirs);
         text += &format!("\n- {said}, {}", verdict(one));
     }
-    for standing in standings(case) {
-        text += &format!("\n- {}", standing.text());
-    }
     let mut notes: Vec<String> = Vec::new();
-    if case.comparisons.is_empty() && standings(case).is_empty() {
+    if case.comparisons.is_empty() {
         notes.push(
             "Nothing is compared: evenkeel, or those it is compared with, have no row.".into(),
         );

@@ -64,8 +64,9 @@ impl Panel<'_> {
         let (network, name) = (self.network, self.figure.name());
         svg.text("n", LEFT, top + 18.0, &format!("{network}: {name} ({better} is better{scale})"));
         svg.text("s", VALUE, top + 18.0, "median (min–max)");
+        let added = if self.figure.may_be_none() { ", one added" } else { "" };
         if let Some(best) = best {
-            svg.text("s", RATIO, top + 18.0, &format!("each / {best}"));
+            svg.text("s", RATIO, top + 18.0, &format!("each / {best}{added}"));
         }
         let (first, last) = (top + 28.0, top + 28.0 + ROW * rows.len() as f64);
         for tick in axis.ticks() {
