@@ -31,7 +31,7 @@ pub(super) fn section(inputs: &Inputs) -> String {
     if lines.is_empty() {
         return text + "Nowhere: it is ahead in every round of everything that is compared.\n";
     }
-    text += "Compared are costs, throughput and p99, with the better of HAProxy and nginx at their \
+    text += "Compared are costs, throughput, p99, and what clients notice of disruptions, with the better of HAProxy and nginx at their \
              defaults (in bulk also HAProxy with splice forced), and everything that has a target. \
              Ratios are evenkeel's figure over theirs.\n\n";
     for (rank, title, what) in GROUPS {

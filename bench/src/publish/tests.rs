@@ -258,6 +258,8 @@ fn a_picture_has_every_contender_and_every_round() {
     assert_eq!(dots.matches("h0").count(), FIVE.len());
     // Ours over the best of the others, which is the only one.
     assert!(svg.contains(">each / haproxy</text>") && svg.contains(">0.90 (0.40–1.00)</text>"));
+    // Each panel has one zero, also where all have none.
+    assert_eq!(pictures[1].1.matches(">0</text>").count(), 2, "{}", pictures[1].1);
     // No difference to HAProxy was seen, one to the Python version was.
     let headline = &pictures[2].1;
     assert!(headline.contains("class=\"oa\"") && headline.contains("class=\"pc\""), "{headline}");

@@ -64,7 +64,7 @@ impl Panel<'_> {
         let (network, name) = (self.network, self.figure.name());
         svg.text("n", LEFT, top + 18.0, &format!("{network}: {name} ({better} is better{scale})"));
         svg.text("s", VALUE, top + 18.0, "median (min–max)");
-        let added = if self.figure.may_be_none() { ", one added" } else { "" };
+        let added = if self.figure.may_be_none() { " (+1)" } else { "" };
         if let Some(best) = best {
             svg.text("s", RATIO, top + 18.0, &format!("each / {best}{added}"));
         }
@@ -104,7 +104,8 @@ impl Panel<'_> {
         let axis = if wide {
             Axis::logarithmic(low * SCALE, high * SCALE)
         } else {
-            Axis::from_zero(high * SCALE)
+            // Nobody may have any.
+            Axis::from_zero(if high > 0.0 { high * SCALE } else { SCALE })
         };
         (axis, wide)
     }
