@@ -141,6 +141,12 @@ impl Case {
         matches!(self.kind, Kind::Load { connections: NonZeroU32::MIN, .. })
     }
 
+    /// Whether the load is made by a program that we did not write.
+    #[must_use]
+    pub(crate) const fn has_a_witness(&self) -> bool {
+        matches!(self.kind, Kind::Wrk { .. } | Kind::Iperf { .. })
+    }
+
     /// Whether it depends on the network, and so is worth running on another one.
     #[must_use]
     pub(crate) const fn is_of_the_network(&self) -> bool {

@@ -139,6 +139,15 @@ impl Contender {
         ALL.iter().find(|one| one.name == name)
     }
 
+    /// Whether it is one that people would choose from, as it comes.
+    fn is_chief(&self) -> bool {
+        match self.program {
+            Program::Evenkeel => self.arguments.is_empty(),
+            Program::Floor | Program::Relay => false,
+            _ => true,
+        }
+    }
+
     /// Whether there is nothing between clients and backend.
     #[must_use]
     pub(crate) fn is_direct(&self) -> bool {
@@ -160,6 +169,9 @@ impl Contender {
             }
             (_, Part::OneConnection, _) if !case.is_one_connection() => {
                 Some("it differs in how it waits, which one connection shows")
+            }
+            _ if case.has_a_witness() && !self.is_chief() => {
+                Some("the witnesses are asked about the chief contenders")
             }
             (Program::Python, ..) if case.kind == Kind::Disruption(Disruption::Reload) => {
                 Some("it cannot read its configuration anew")
@@ -259,9 +271,10 @@ impl Contender {
                     folder.parent().filter(|_| folder.ends_with("deps")).unwrap_or(&folder);
                 folder.join("evenkeel")
             }
-            Program::Haproxy { .. } => in_sbin("haproxy"),
-            Program::Nginx => in_sbin("nginx"),
-            Program::Python => PathBuf::from("python3"),
+            Program::Haproxy { .. } => usual("/usr/sbin/haproxy"),
+            Program::Nginx => usual("/usr/sbin/nginx"),
+            // The distribution's, which is the same one for everybody.
+            Program::Python => usual("/usr/bin/python3"),
             Program::Floor | Program::Relay => this(),
             Program::Nothing => PathBuf::new(),
         }
@@ -280,10 +293,12 @@ impl Contender {
 /// Of this project, wherever it is built.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/balancer.py");
 
-/// Debian keeps them where only root's PATH looks.
-fn in_sbin(name: &str) -> PathBuf {
-    let usual = Path::new("/usr/sbin").join(name);
-    if usual.exists() { usual } else { PathBuf::from(name) }
+/// Where Debian has it, even if PATH does not look there or finds another one first; else whatever
+/// PATH finds.
+fn usual(place: &str) -> PathBuf {
+    let place = Path::new(place);
+    let name = place.file_name().unwrap_or_default();
+    if place.exists() { place.to_owned() } else { PathBuf::from(name) }
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub(super) fn stream_module(nginx: &Path) -> StreamModule {
 
 const MODULE: &str = "ngx_stream_module.so";
 /// At a time; both sides of each fit the 20 000 open files that a small machine allows.
-const SESSIONS: u32 = 9000;
+const SESSIONS: u32 = 9500;
 
 #[cfg(test)]
 mod tests {

@@ -53,6 +53,6 @@ fn exchange(target: SocketAddr) -> io::Result<TcpStream> {
     Ok(connection)
 }
 
-const REST: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(1);
 /// Nothing on one machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(5);
