@@ -244,7 +244,11 @@ mod tests {
         };
         assert_eq!(left(), 4, "a switch and three hosts");
         assert_eq!((network.name, network.congestion_control.as_str()), ("lab", "cubic"));
-        assert_eq!(network.notes[0], "MTU: 1500");
+        assert!(
+            network.notes[0].starts_with("MTU: 1500; one segment a packet"),
+            "{:?}",
+            network.notes
+        );
         let (front, back) = (network.balancer_address(), network.backend_address());
         let [front, back] = [front, back].map(|address| address.expect("ports are free"));
         assert_eq!([front, back].map(|it| it.ip().to_string()), ["10.77.0.1", "10.77.0.11"]);

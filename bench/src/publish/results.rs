@@ -97,10 +97,14 @@ const CONTAINED: &str = "## What the figures contain besides the programs\n\n\
     hardware. They are in everyone's figures, and the floor relay's figure is little else. CPU time is steadier than \
     requests a second on a machine that is shared; where clients and backends share one CPU, the latencies of \
     many connections are those of the queue on that CPU, for everyone, and `direct` shows how long it is without \
-    a balancer.\n";
+    a balancer.\n\n\
+    On one machine the kernel carries a packet on the CPU of whoever sent it, up to the receiver's socket. So what \
+    a balancer sends is in its account with the receiver's TCP, and what it receives is in its peers'. In the lab cutting \
+    into segments, the switch and merging are in it, too, which dwarfs what splicing saves: there a byte costs about ten times \
+    as much for everyone. A network card with TSO takes that off the CPU.\n";
 const YOURSELF: &str = "## Run it yourself\n\n\
     ```sh\n\
-    apt-get install haproxy nginx-light libnginx-mod-stream wrk iperf3 iproute2   # whom you want to see\n\
+    apt-get install haproxy nginx-light libnginx-mod-stream python3 wrk iperf3 iproute2 strace ethtool   # whom you want to see\n\
     cargo run --release -p bench -- compare                 # on loopback\n\
     cargo run --release -p bench -- compare --lab           # in a LAN of namespaces, as root\n\
     cargo run --release -p bench -- compare --again         # a second time, beside the first; also with --lab\n\
