@@ -24,7 +24,9 @@ pub(super) fn section(inputs: &Inputs) -> String {
          A run with `--again` measures everything a second time, and each of its cells is held against \
          the same cell of the first run. The distance is that of the medians, relative to the first run's. A median \
          is *within* when it lies in the first run's range of rounds; ranges *overlap* when there is a value \
-         that both have; where they do not, the runs disagree, and the cell is named.\n",
+         that both have; where they do not, the runs disagree, and the cell is named. A constant rate follows the \
+         ceiling that the weakest contender had in that run, so `achieved/s` is held against it here, in percent, and \
+         the other figures of these workloads were taken at different rates.\n",
     );
     for network in &inputs.networks {
         text += &format!("\n### Again: {}\n\n", network.name);
@@ -61,17 +63,27 @@ fn cells(first: &Document, again: &Document) -> Vec<Cell> {
         for (row, one) in
             case.rows.iter().flat_map(|row| row.figures.iter().map(move |one| (row, one)))
         {
-            let other = again.case(&case.key);
-            let other = other.and_then(|case| case.measured(&row.contender, one.figure));
+            let Some(other_case) = again.case(&case.key) else { continue };
+            let other = other_case.measured(&row.contender, one.figure);
             cells.extend(other.map(|other| Cell {
                 what: format!("{}, {}, {}", case.key, row.contender, one.figure.name()),
                 figure: one.figure,
-                first: one.spread,
-                again: other.spread,
+                first: of_its_rate(one.figure, one.spread, case),
+                again: of_its_rate(one.figure, other.spread, other_case),
             }));
         }
     }
     cells
+}
+
+/// What was achieved, in percent of the rate that was asked for; everything else as it is.
+fn of_its_rate(figure: Figure, spread: Spread, case: &CaseResult) -> Spread {
+    let Some(rate) = case.rate_per_s.filter(|_| figure == Figure::AchievedPerS) else {
+        return spread;
+    };
+    let Spread { median, min, max } = spread;
+    let [median, min, max] = [median, min, max].map(|value| value * 100.0 / f64::from(rate));
+    Spread { median, min, max }
 }
 
 /// Contenders with a row in `this` and none in `other`.

@@ -211,6 +211,20 @@ fn two_runs_are_held_against_each_other() {
 }
 
 #[test]
+fn what_was_achieved_of_a_rate_is_held_against_that_rate() {
+    let paced = |rate: u32, achieved: f64| {
+        let rows = vec![row("evenkeel", &[(Figure::AchievedPerS, [achieved; 5])])];
+        let case = CaseResult { rate_per_s: Some(rate), ..result("open-50", rows) };
+        Document { cases: vec![case], ..first() }
+    };
+    let mut inputs = inputs(Some(paced(5000, 5000.0)));
+    inputs.networks[0].first = source("first-loopback.json", paced(6000, 6000.0));
+    let page = results::page(&inputs);
+    let again = section(&page, "### Again: loopback");
+    assert!(again.contains("| achieved/s | 1 | 0.0 % | 0.0 % | 1 | 1 | 0 |"), "{again}");
+}
+
+#[test]
 fn who_is_in_one_run_only_is_named() {
     let mut again = first();
     again.cases[0].rows.retain(|row| row.contender != "python");
