@@ -76,13 +76,15 @@ fn cells(first: &Document, again: &Document) -> Vec<Cell> {
     cells
 }
 
-/// What was achieved, in percent of the rate that was asked for; everything else as it is.
+/// What was achieved, in percent of the rate that was asked for, to a tenth: a run ends between two
+/// requests. Everything else as it is.
 fn of_its_rate(figure: Figure, spread: Spread, case: &CaseResult) -> Spread {
     let Some(rate) = case.rate_per_s.filter(|_| figure == Figure::AchievedPerS) else {
         return spread;
     };
     let Spread { median, min, max } = spread;
-    let [median, min, max] = [median, min, max].map(|value| value * 100.0 / f64::from(rate));
+    let percent = |value: f64| (value * 1000.0 / f64::from(rate)).round() / 10.0;
+    let [median, min, max] = [median, min, max].map(percent);
     Spread { median, min, max }
 }
 

@@ -217,7 +217,7 @@ fn what_was_achieved_of_a_rate_is_held_against_that_rate() {
         let case = CaseResult { rate_per_s: Some(rate), ..result("open-50", rows) };
         Document { cases: vec![case], ..first() }
     };
-    let mut inputs = inputs(Some(paced(5000, 5000.0)));
+    let mut inputs = inputs(Some(paced(5000, 5000.4)));
     inputs.networks[0].first = source("first-loopback.json", paced(6000, 6000.0));
     let page = results::page(&inputs);
     let again = section(&page, "### Again: loopback");
