@@ -100,8 +100,8 @@ const CONTAINED: &str = "## What the figures contain besides the programs\n\n\
     a balancer.\n\n\
     On one machine the kernel carries a packet on the CPU of whoever sent it, up to the receiver's socket. So what \
     a balancer sends is in its account with the receiver's TCP, and what it receives is in its peers'. In the lab cutting \
-    into segments, the switch and merging are in it, too, which dwarfs what splicing saves: there a byte costs about ten times \
-    as much for everyone. A network card with TSO takes that off the CPU.\n";
+    into segments, the switch and merging are in it, too: there a byte costs everyone more, and what splicing saves is \
+    a smaller part of it. A network card with TSO takes that off the CPU.\n";
 const YOURSELF: &str = "## Run it yourself\n\n\
     ```sh\n\
     apt-get install haproxy nginx-light libnginx-mod-stream python3 wrk iperf3 iproute2 strace ethtool   # whom you want to see\n\
