@@ -4,6 +4,7 @@
 //! [`control`], [`engine`], [`demo`], [`settings`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod balancer;
 pub mod cli;
 pub mod config;
