@@ -3,6 +3,9 @@
 //!
 //! Times are milliseconds since 1970 (`*_ms` with a date in mind), durations carry their unit, counts
 //! are totals since the program began unless they say "now".
+//!
+//! Programs of different versions understand each other: what one does not say the other takes as nothing
+//! (`serde(default)`), and what it does not know it passes over. What changes something is read strictly.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The first eight fields are those of the Python version's `/api/status`, with its meanings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// Of the first listener's pool.
     pub algorithm: String,
@@ -65,6 +69,7 @@ pub struct Status {
 
 /// Something that a person should know before anything else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Banner {
     /// `fail-open`, `no-backend`, `fallback-engine`, `drift`, `stopping`, `log-dropped`.
     pub kind: String,
@@ -74,6 +79,7 @@ pub struct Banner {
 
 /// A backend of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Backend {
     /// As it was written; the path of a unix socket.
     pub host: String,
@@ -139,6 +145,7 @@ pub struct Backend {
 
 /// Bytes by the path that they took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bytes {
     /// Through buffers.
     pub copied: u64,
@@ -148,6 +155,7 @@ pub struct Bytes {
 
 /// A distribution since the program began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Latency {
     /// Values.
     pub count: u64,
@@ -168,6 +176,7 @@ pub struct Latency {
 
 /// Sampled `TCP_INFO`, summed: of each pair of sockets that was watched for a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tcp {
     /// Samples that this is made of.
     pub samples: u64,
@@ -185,6 +194,7 @@ pub struct Tcp {
 
 /// Who was waited for, in milliseconds of watched sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Waited {
     /// For the client: to say something, or to read.
     pub client: u64,
@@ -200,6 +210,7 @@ pub struct Waited {
 
 /// Who holds the traffic up, over the last seconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bottleneck {
     /// `client`, `balancer`, `backend`, `network` or `nobody`.
     pub who: String,
@@ -213,6 +224,7 @@ pub struct Bottleneck {
 
 /// Where clients connect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Listener {
     /// As it is configured.
     pub name: String,
@@ -236,6 +248,7 @@ pub struct Listener {
 
 /// A pool, with the sums of its backends.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Pool {
     /// As it is configured.
     pub name: String,
@@ -267,6 +280,7 @@ pub struct Pool {
 
 /// A shard.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Shard {
     /// Its number.
     pub index: usize,
@@ -294,6 +308,7 @@ pub struct Shard {
 
 /// Something that changed, with what that was based on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Event {
     /// Numbers events from 1 on; a gap says that some were lost.
     pub seq: u64,
@@ -317,6 +332,7 @@ pub struct Event {
 
 /// `GET /api/events?after=SEQ&limit=N`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Events {
     /// Oldest first.
     pub events: Vec<Event>,
@@ -326,6 +342,7 @@ pub struct Events {
 
 /// A session now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Session {
     /// Names it as long as it lives: shard, slot and generation, as in `0-17-3`.
     pub id: String,
@@ -357,6 +374,7 @@ pub struct Session {
 
 /// `GET /api/sessions?pool=&backend=&listener=&client=&state=&min_age=&min_idle=&limit=100`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Sessions {
     /// Those that fit the filter, at most `limit`.
     pub sessions: Vec<Session>,
@@ -370,6 +388,7 @@ pub struct Sessions {
 
 /// `DELETE /api/sessions?…` with the filter of [`Sessions`]; `all=true` instead of one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Killed {
     /// Sessions that were cut.
     pub killed: u64,
@@ -410,6 +429,7 @@ pub struct BackendChange {
 /// `GET /api/explain/backend?pool=&name=`, `/api/explain/session?id=` and
 /// `/api/explain/client?address=&listener=`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Explanation {
     /// The answer in a sentence.
     pub answer: String,
@@ -421,6 +441,7 @@ pub struct Explanation {
 
 /// `GET /info`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Info {
     /// Of the program.
     pub version: String,
@@ -456,6 +477,7 @@ pub struct Info {
 
 /// Every answer that is not 2xx.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Problem {
     /// What is wrong, and the cure.
     pub error: String,
