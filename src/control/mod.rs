@@ -6,6 +6,7 @@
 //! What is found out goes to atomics that shards read, and to the closures of who started it.
 
 pub mod checks;
+pub mod ever;
 pub mod manager;
 pub mod probe;
 pub mod resolve;

@@ -18,6 +18,9 @@ use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
 use crate::shard::shared::{Gate, Shared, Snapshot};
+use crate::shard::tally::Tallies;
+
+use super::ever::Ever;
 
 /// The configuration that is in force, and what was made of it.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct World {
     retired: Vec<Weak<Listener>>,
     /// Closed, and not known to every shard yet.
     leaving: Vec<Arc<Listener>>,
+    /// What was counted, also of what is gone.
+    ever: Ever,
 }
 
 #[derive(Debug)]
@@ -64,8 +69,9 @@ impl World {
     /// Nothing is in force.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        let (listeners, pools) = (Vec::new(), HashMap::new());
-        Self { shared, listeners, pools, leaving: Vec::new(), retired: Vec::new() }
+        let (listeners, pools, ever) =
+            (Vec::new(), HashMap::new(), Ever::new(shared.counters.len()));
+        Self { shared, listeners, pools, leaving: Vec::new(), retired: Vec::new(), ever }
     }
 
     /// Puts a configuration in force.
@@ -112,6 +118,12 @@ impl World {
     /// The pools with their configuration.
     pub fn pools(&self) -> impl Iterator<Item = (&PoolConfig, &Arc<Pool>)> {
         self.pools.values().map(|known| (&known.config, &known.pool))
+    }
+
+    /// What was counted, also of what is gone.
+    #[must_use]
+    pub fn ever(&self) -> &Ever {
+        &self.ever
     }
 
     /// Those that go before every shard has come to know them.
@@ -211,12 +223,13 @@ impl World {
     }
 
     fn listener(
-        &self,
+        &mut self,
         config: &ListenerConfig,
         (address, sockets): (Address, Arc<Sockets>),
         pool: Arc<Pool>,
         changes: &mut Changes,
     ) -> KnownListener {
+        let tallies = self.ever.listener(&config.name);
         let known = self.known(config);
         if let Some(known) = known
             && !is_same(&known.config, config)
@@ -244,12 +257,15 @@ impl World {
             greets,
             pool,
             gate: known.map_or_else(Arc::<Gate>::default, |known| Arc::clone(&known.listener.gate)),
+            tallies,
             sockets,
         });
         KnownListener { config: config.clone(), listener }
     }
 
-    fn pool(&self, config: &PoolConfig, changes: &mut Changes) -> KnownPool {
+    fn pool(&mut self, config: &PoolConfig, changes: &mut Changes) -> KnownPool {
+        let tallies: Vec<_> =
+            config.backends.iter().map(|one| self.ever.backend(&config.name, &one.name)).collect();
         let known = self.pools.get(&config.name);
         if known.is_some_and(|known| known.config != *config) {
             changes.changed.push(format!("pool {}", config.name));
@@ -257,7 +273,8 @@ impl World {
         let backends: Vec<Arc<Backend>> = config
             .backends
             .iter()
-            .map(|backend| self.backend(&config.name, known, backend, changes))
+            .zip(tallies)
+            .map(|(backend, tallies)| self.backend(tallies, &config.name, known, backend, changes))
             .collect();
         let state = known.filter(|known| known.config.sticky == config.sticky);
         let state = state.map_or_else(
@@ -273,6 +290,7 @@ impl World {
 
     fn backend(
         &self,
+        tallies: Arc<Tallies>,
         pool: &str,
         known: Option<&KnownPool>,
         config: &BackendConfig,
@@ -285,7 +303,7 @@ impl World {
         let Some((before, member)) = same else {
             changes.backends_added.push(format!("{pool}/{}", config.name));
             let (uid, name) = (self.shared.next_id(), config.name.clone());
-            return Arc::new(Backend::new(uid, name, &config.addresses));
+            return Arc::new(Backend::counted_in(tallies, uid, name, &config.addresses));
         };
         if before.addresses != config.addresses {
             member.backend.move_to(&config.addresses);

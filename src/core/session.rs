@@ -37,7 +37,8 @@ use placing::Waits;
 
 pub use super::relay::Held;
 pub use words::{
-    Action, Actions, Deadlines, EndReason, Event, Greeting, Next, Rules, Unavailable, WaitFor,
+    Action, Actions, Deadlines, EndReason, Event, Greeting, Next, Phase, Rules, Unavailable,
+    WaitFor,
 };
 
 /// The pair.
@@ -139,6 +140,26 @@ impl Session {
     #[must_use]
     pub fn is_relaying(&self) -> bool {
         matches!(self.state, State::Relaying { .. })
+    }
+
+    /// Where it stands, for people.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.state {
+            State::Greeting { .. } => Phase::Greeting,
+            State::Waiting { .. } => Phase::Waiting,
+            State::Connecting { .. } => Phase::Connecting,
+            State::Relaying { .. } => Phase::Relaying,
+            State::Moving { .. } => Phase::Moving,
+            State::TurnedAway { .. } => Phase::TurnedAway,
+            State::Closing { .. } => Phase::Closing,
+        }
+    }
+
+    /// When a byte moved last, or it was accepted.
+    #[must_use]
+    pub fn last_progress(&self) -> Moment {
+        self.last_progress
     }
 
     /// How often it has lost a backend and was to go on with another.

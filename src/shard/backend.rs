@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
@@ -14,6 +14,7 @@ use crate::core::moment::Moment;
 use crate::core::{BackendId, Candidate};
 
 use super::condition::Condition;
+use super::tally::{Tallies, count};
 
 /// A backend, how busy it is, and how well.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Backend {
     /// The address that last worked.
     preferred: AtomicU8,
     load: CachePadded<Load>,
+    /// What shards count of it; outlives it.
+    pub tallies: Arc<Tallies>,
     /// Its health.
     pub condition: Arc<Condition>,
     /// Whether no configuration names it any more.
@@ -48,28 +51,39 @@ pub struct Place {
 struct Load {
     /// Connections now, those being made included.
     active: AtomicU32,
-    /// Connections that were made, ever.
-    connected: AtomicU64,
-    /// Connections that could not be made, ever.
-    failed: AtomicU64,
     /// Connects that came from one of several addresses, ever.
     turn: AtomicU32,
 }
 
 impl Backend {
-    /// A backend without connections.
+    /// A backend without connections, of which a single shard counts.
     ///
     /// # Panics
     /// Without an address.
     #[must_use]
     pub fn new(uid: u32, name: String, addresses: &[Address]) -> Self {
+        Self::counted_in(Arc::new(Tallies::new(1)), uid, name, addresses)
+    }
+
+    /// A backend without connections, of which was counted before or is from now on.
+    ///
+    /// # Panics
+    /// Without an address.
+    #[must_use]
+    pub fn counted_in(
+        tallies: Arc<Tallies>,
+        uid: u32,
+        name: String,
+        addresses: &[Address],
+    ) -> Self {
         Self {
             uid,
             name,
             places: ArcSwap::from_pointee(places(addresses)),
             preferred: AtomicU8::new(0),
             load: CachePadded::default(),
-            condition: Arc::default(),
+            condition: Arc::new(Condition::counted_in(Arc::clone(&tallies))),
+            tallies,
             retired: AtomicBool::new(false),
         }
     }
@@ -143,7 +157,7 @@ impl Backend {
 
     /// The connection to `candidate` stands.
     pub fn note_connected(&self, candidate: Candidate, now: Moment) {
-        self.load.connected.fetch_add(1, Ordering::Relaxed);
+        count(&self.tallies.connected);
         if self.preferred.load(Ordering::Relaxed) != candidate.address {
             self.preferred.store(candidate.address, Ordering::Relaxed);
         }
@@ -152,7 +166,7 @@ impl Backend {
 
     /// A connection could not be made.
     pub fn note_failed(&self) {
-        self.load.failed.fetch_add(1, Ordering::Relaxed);
+        count(&self.tallies.failed);
     }
 
     /// Counts connects over all shards. Each backend has its own turn: one turn of a shard would bring
@@ -171,7 +185,8 @@ impl Backend {
     /// Connections made and not to be made, ever.
     #[must_use]
     pub fn connected_and_failed(&self) -> (u64, u64) {
-        (self.load.connected.load(Ordering::Relaxed), self.load.failed.load(Ordering::Relaxed))
+        let Tallies { connected, failed, .. } = &*self.tallies;
+        (connected.load(Ordering::Relaxed), failed.load(Ordering::Relaxed))
     }
 }
 

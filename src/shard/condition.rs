@@ -1,6 +1,7 @@
 //! What is known of a backend's health: atomics that the control thread and every shard may write,
 //! and that picking reads. The rules are in [`crate::core::health`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -9,18 +10,25 @@ pub use crate::core::health::Verdict;
 use crate::core::health::{EjectionPolicy, Ejections};
 use crate::core::moment::Moment;
 
+use super::tally::{Tallies, count};
+
 /// The health of one backend, as far as it is known now.
 ///
 /// Each of the two facts is one word, so no reader meets half of a change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Condition {
     /// What active checks say: a [`Mark`].
     checks: AtomicU64,
     /// What connects say: an [`Ejections`].
     ejections: AtomicU64,
-    transitions_total: AtomicU64,
-    ejections_total: AtomicU64,
-    fail_opens_total: AtomicU64,
+    /// How often it has changed.
+    tallies: Arc<Tallies>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::counted_in(Arc::new(Tallies::new(1)))
+    }
 }
 
 /// How a backend stands, by its health alone.
@@ -75,6 +83,12 @@ impl From<&EjectionConfig> for EjectionPolicy {
 }
 
 impl Condition {
+    /// That of a backend which nothing is known of; what happens to it is counted there.
+    #[must_use]
+    pub fn counted_in(tallies: Arc<Tallies>) -> Self {
+        Self { checks: AtomicU64::default(), ejections: AtomicU64::default(), tallies }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn health(&self, now: Moment) -> Health {
@@ -142,7 +156,7 @@ impl Condition {
                 if !may_eject() && self.take_back(before, after) {
                     return self.fail_open();
                 }
-                self.ejections_total.fetch_add(1, Ordering::Relaxed);
+                count(&self.tallies.ejections);
                 verdict
             }
         }
@@ -154,7 +168,7 @@ impl Condition {
         let change = |bits| (Mark(bits).is_up() != up).then_some(mark);
         let changed = self.checks.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok();
         if changed {
-            self.transitions_total.fetch_add(1, Ordering::Relaxed);
+            count(&self.tallies.transitions);
         }
         changed
     }
@@ -203,9 +217,9 @@ impl Condition {
     #[must_use]
     pub fn totals(&self) -> ConditionTotals {
         ConditionTotals {
-            transitions: self.transitions_total.load(Ordering::Relaxed),
-            ejections: self.ejections_total.load(Ordering::Relaxed),
-            fail_opens: self.fail_opens_total.load(Ordering::Relaxed),
+            transitions: self.tallies.transitions.load(Ordering::Relaxed),
+            ejections: self.tallies.ejections.load(Ordering::Relaxed),
+            fail_opens: self.tallies.fail_opens.load(Ordering::Relaxed),
         }
     }
 
@@ -218,7 +232,7 @@ impl Condition {
     }
 
     fn fail_open(&self) -> Verdict {
-        self.fail_opens_total.fetch_add(1, Ordering::Relaxed);
+        count(&self.tallies.fail_opens);
         Verdict::FailOpen
     }
 

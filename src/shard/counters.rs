@@ -32,6 +32,8 @@ macro_rules! counters {
 }
 
 counters! {
+    /// Turns of the loop: whoever sees this stand still after ringing has a shard that is stuck.
+    turns,
     /// Connections accepted.
     accepted,
     /// Accepts that failed for a reason of the peer's (`ECONNABORTED` and the like).
@@ -114,6 +116,8 @@ counters! {
     stale_completion,
     /// Completions that nothing can have caused.
     unexpected_event,
+    /// Lines of the session log that its queue had no room for.
+    session_log_dropped,
     /// Log lines about single connections that were left out to keep the rate down.
     log_suppressed,
 }

@@ -15,6 +15,7 @@ use crate::core::limits::Limits;
 use super::per_ip::PerIpTable;
 use super::pool::Pool;
 use super::shared::Gate;
+use super::tally::ListenerTallies;
 
 /// One version of a listener. A session keeps the version that it began with.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Listener {
     pub pool: Arc<Pool>,
     /// How many sessions it has.
     pub gate: Arc<Gate>,
+    /// What shards count of it; outlives it.
+    pub tallies: Arc<ListenerTallies>,
     /// Where the kernel queues its clients.
     pub sockets: Arc<Sockets>,
 }

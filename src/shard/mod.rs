@@ -6,11 +6,13 @@
 pub mod backend;
 pub mod bells;
 mod busy_poll;
+pub mod commands;
 pub mod condition;
 pub mod conn;
 pub mod counters;
 pub mod driver;
 pub mod epoll;
+pub mod histogram;
 pub mod listener;
 mod listeners;
 pub mod outgoing;
@@ -18,12 +20,14 @@ pub mod per_ip;
 mod pipes;
 pub mod pool;
 pub mod post;
+pub mod record;
 pub mod run;
 pub mod shared;
 #[cfg(test)]
 mod sim;
 pub mod sticky;
 mod striped;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 pub mod uring;

@@ -9,7 +9,9 @@ mod end;
 mod failover;
 mod greet;
 mod here;
+mod inspect;
 mod listen;
+mod note;
 mod place;
 mod splice;
 mod telling;
@@ -33,7 +35,9 @@ use crate::core::{BackendId, Direction, Side};
 #[cfg(test)]
 pub(in crate::shard) use audit::Audit;
 use here::{Extra, Here};
+use inspect::Inspection;
 use listen::Listening;
+use note::Marks;
 use telling::PerSecond;
 use wait::Room as WaitingRoom;
 
@@ -76,6 +80,8 @@ pub struct Shard<D: Driver> {
     /// When it may be told again that accepting pauses.
     tell_pause_at: Moment,
     completions: Vec<Completion<D::Socket>>,
+    /// What the control thread has asked and is being answered.
+    inspection: Option<Inspection>,
 }
 
 /// A session and its sockets.
@@ -89,6 +95,8 @@ struct Entry<S> {
     extra: Option<Box<Extra>>,
     /// Whose connection count this session is in.
     charged: Option<BackendId>,
+    /// When things happened to it.
+    marks: Marks,
     /// Whether it is one of the shard's `deferred`.
     deferred: bool,
     /// Whether it is in a waiting room.
@@ -154,6 +162,7 @@ impl<D: Driver> Shard<D> {
             population: Vec::new(),
             tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
+            inspection: None,
         }
     }
 
@@ -176,6 +185,7 @@ impl<D: Driver> Shard<D> {
     /// # Errors
     /// Only what makes the driver unusable.
     pub fn turn(&mut self) -> io::Result<Turn> {
+        self.counters().turns.add(1);
         self.look_for_changes();
         self.arm_accepts();
         let timeout = self.next_deadline().map(|deadline| deadline.since(self.now));
@@ -191,6 +201,7 @@ impl<D: Driver> Shard<D> {
         self.feed_starved();
         self.serve_waiting();
         self.cut_marked();
+        self.answer_commands();
         Ok(self.stop_if_asked())
     }
 
@@ -207,7 +218,9 @@ impl<D: Driver> Shard<D> {
         let of_starved = waiting.then(|| self.now + STARVED_PAUSE);
         let of_listening = self.listening_deadline();
         let of_waiting = self.waiting_deadline();
-        let of_us = [of_accepting, self.paused_until, of_starved, of_listening, of_waiting];
+        let of_commands = self.is_asked().then_some(self.now);
+        let of_us =
+            [of_accepting, self.paused_until, of_starved, of_listening, of_waiting, of_commands];
         of_us.into_iter().flatten().chain(self.timers.next_due()).min()
     }
 
@@ -258,6 +271,9 @@ impl<D: Driver> Shard<D> {
             let Some(entry) = self.sessions.find(owner) else {
                 return self.on_stale(event);
             };
+            if let Event::Relay(direction, event) = event {
+                entry.note(direction, event, self.now);
+            }
             let actions = entry.session.on(event, self.now, &entry.here.rules);
             next = self.perform(owner, actions);
         }

@@ -10,9 +10,11 @@ use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 
 use super::bells::{Bells, Crowd};
+use super::commands::Command;
 use super::counters::Counters;
 use super::listener::Listener;
 use super::pool::Pool;
+use super::record::Records;
 
 /// What every shard can read, and the counters that every shard writes.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub struct Shared {
     pub bells: Arc<Bells>,
     /// Backends whose sessions are to be cut, by uid; one list for each shard.
     cuts: Vec<ArrayQueue<u32>>,
+    /// What shards are asked; one list for each.
+    commands: Vec<ArrayQueue<Command>>,
+    /// Sessions that have ended, if there is a log of them.
+    pub records: Option<Arc<Records>>,
     /// How long open sessions may go on when the program is asked to end, in nanoseconds.
     drain_ns: AtomicU64,
     stopping: AtomicU8,
@@ -65,6 +71,8 @@ impl Shared {
             counters: (0..shards).map(|_| CachePadded::default()).collect(),
             bells,
             cuts: (0..shards).map(|_| ArrayQueue::new(CUTS)).collect(),
+            commands: (0..shards).map(|_| ArrayQueue::new(COMMANDS)).collect(),
+            records: None,
             drain_ns: AtomicU64::new(nanoseconds(drain)),
             stopping: AtomicU8::new(Stopping::No as u8),
             next_id: AtomicU32::new(0),
@@ -124,6 +132,28 @@ impl Shared {
         self.cuts[shard].pop()
     }
 
+    /// Asks something of a shard.
+    ///
+    /// # Errors
+    /// When it has been asked too much that it has not answered.
+    pub fn ask(&self, shard: usize, command: Command) -> Result<(), Busy> {
+        self.commands[shard].push(command).map_err(|_| Busy)?;
+        self.bells.ring(shard);
+        Ok(())
+    }
+
+    /// The next question to `shard`.
+    #[must_use]
+    pub fn next_command(&self, shard: usize) -> Option<Command> {
+        self.commands[shard].pop()
+    }
+
+    /// Whether there is a question to `shard`.
+    #[must_use]
+    pub fn has_command(&self, shard: usize) -> bool {
+        !self.commands[shard].is_empty()
+    }
+
     /// Asks every shard to stop, more urgently than before.
     pub fn stop(&self, how: Stopping) {
         self.stopping.fetch_max(how as u8, Ordering::AcqRel);
@@ -145,7 +175,7 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A list of backends to cut is full.
+/// A list of backends to cut, or of questions, is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -184,3 +214,6 @@ impl Gate {
 
 /// Backends that may be marked down between two looks of a shard.
 const CUTS: usize = 1024;
+
+/// Questions that a shard may be behind with.
+const COMMANDS: usize = 64;

@@ -95,6 +95,12 @@ impl<T> Slots<T> {
             .filter_map(|slot| self.owner(slot))
     }
 
+    /// Slots that there are, free ones included: every value has one below this.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Values in the table.
     #[must_use]
     pub fn len(&self) -> usize {

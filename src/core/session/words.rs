@@ -78,11 +78,13 @@ pub enum EndReason {
     BackendDown,
     /// `KD` The program stops.
     Cut,
+    /// `KD` An operator ended it.
+    Killed,
 }
 
 impl EndReason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::ClientGone,
         Self::BackendGone,
@@ -96,6 +98,7 @@ impl EndReason {
         Self::MaxAge,
         Self::BackendDown,
         Self::Cut,
+        Self::Killed,
     ];
 
     /// Two letters and a word.
@@ -115,6 +118,53 @@ impl EndReason {
             Self::MaxAge => "aD max-age",
             Self::BackendDown => "DD backend-down",
             Self::Cut => "KD cut",
+            Self::Killed => "KD killed",
+        }
+    }
+}
+
+/// Where a session stands, without what only it needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The client is to say whom it speaks for.
+    Greeting,
+    /// There is no backend for it now.
+    Waiting,
+    /// A connect is in flight.
+    Connecting,
+    /// Both sides are connected.
+    Relaying,
+    /// Its backend is gone, and it is to go on with another.
+    Moving,
+    /// It was told that there is nobody.
+    TurnedAway,
+    /// It waits for the last of what is in flight.
+    Closing,
+}
+
+impl Phase {
+    /// Each of them.
+    pub const ALL: [Self; 7] = [
+        Self::Greeting,
+        Self::Waiting,
+        Self::Connecting,
+        Self::Relaying,
+        Self::Moving,
+        Self::TurnedAway,
+        Self::Closing,
+    ];
+
+    /// A word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Waiting => "waiting",
+            Self::Connecting => "connecting",
+            Self::Relaying => "relaying",
+            Self::Moving => "moving",
+            Self::TurnedAway => "turned-away",
+            Self::Closing => "closing",
         }
     }
 }

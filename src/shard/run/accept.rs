@@ -13,6 +13,7 @@ use crate::shard::driver::{Driver, Outcome};
 
 use super::here::{Extra, Here};
 use super::listen::{Closing, accept_of, accept_owner};
+use super::note::Marks;
 use super::{ACCEPTS, Entry, Shard};
 
 impl<D: Driver> Shard<D> {
@@ -94,7 +95,7 @@ impl<D: Driver> Shard<D> {
         listening.accepts &= !(1 << accept);
         match outcome {
             Outcome::Accepted(client) => {
-                self.counters().accepted.add(1);
+                self.count_accepted(index);
                 self.open_somewhere(index, client);
             }
             Outcome::Failed(errno) => self.on_accept_failed(errno),
@@ -132,6 +133,13 @@ impl<D: Driver> Shard<D> {
                  --max-sessions",
                 errno.desc()
             );
+        }
+    }
+
+    pub(super) fn count_accepted(&self, index: usize) {
+        self.counters().accepted.add(1);
+        if let Some(listening) = &self.listening[index] {
+            listening.here.listener_tally().accepted.add(1);
         }
     }
 
@@ -207,6 +215,7 @@ impl<D: Driver> Shard<D> {
             here,
             extra,
             charged: None,
+            marks: Marks::new(self.now),
             deferred: false,
             waits: false,
         });

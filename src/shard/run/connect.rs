@@ -34,7 +34,9 @@ impl<D: Driver> Shard<D> {
         match self.driver.connect(&address, &options, owner) {
             Ok(socket) => {
                 self.counters().connects.add(1);
-                self.sessions.find(owner).expect(ALIVE).backend = Some(socket);
+                let entry = self.sessions.find(owner).expect(ALIVE);
+                entry.backend = Some(socket);
+                entry.note_connect(self.now);
                 None
             }
             Err(errno) if is_shortage(errno) => {
@@ -69,6 +71,7 @@ impl<D: Driver> Shard<D> {
                 return self.on_connect_failed(owner, errno);
             }
             here.pool.note_connected(candidate, self.now);
+            self.sessions.find(owner).expect(ALIVE).note_connected(self.now);
             self.count_move(owner);
             if here.pool.sticky.is_some() {
                 self.remember(owner, candidate.backend);

@@ -22,6 +22,7 @@ impl<D: Driver> Shard<D> {
     ) {
         self.wait_no_more(owner);
         self.defer_no_more(owner);
+        self.note_end(owner, reason);
         self.discharge(owner);
         let entry = self.sessions.remove(owner).expect(ALIVE);
         entry.here.listener.gate.leave(&self.shared.bells);
@@ -84,6 +85,7 @@ impl<D: Driver> Shard<D> {
         let Some(listening) = &mut self.listening[index] else { return };
         for client in std::mem::take(&mut listening.outside) {
             self.shared.counters[self.index].count_end(EndReason::Cut);
+            listening.here.listener_tally().ended[EndReason::Cut as usize].add(1);
             listening.here.listener.gate.crowd.leave();
             self.driver.close(client, true);
         }

@@ -30,8 +30,11 @@ impl<D: Driver> Shard<D> {
 
     /// A connect succeeded: whether that was the first of its session.
     pub(super) fn count_move(&mut self, owner: Owner) {
-        let moved = self.sessions.find(owner).is_some_and(|entry| entry.session.moves() > 0);
-        self.counters().failed_over.add(u64::from(moved));
+        let Some(entry) = self.sessions.find(owner) else { return };
+        if entry.session.moves() > 0 {
+            entry.charged.inspect(|&backend| entry.here.tally(backend).moved_here.add(1));
+            self.counters().failed_over.add(1);
+        }
     }
 
     fn log_move(&mut self, owner: Owner, before: &Here, from: BackendId, next: Next) {

@@ -13,6 +13,7 @@ use crate::core::moment::Moment;
 use crate::shard::driver::{Driver, ListenerNumber};
 use crate::shard::listener::Listener;
 
+use super::here::At;
 use super::{ACCEPTS, Here, Shard};
 
 /// A listener of this shard.
@@ -53,7 +54,9 @@ impl<D: Driver> Shard<D> {
             let id = listening.here.listener.id;
             match snapshot.listeners.iter().find(|listener| listener.id == id) {
                 Some(listener) => {
-                    listening.here = Rc::new(Here::new(listener, index, version));
+                    let at = At { shard: self.index, index, version };
+                    listening.here =
+                        Rc::new(Here::new(listener, at, self.shared.records.is_some()));
                 }
                 None => self.begin_closing(index),
             }
@@ -101,8 +104,10 @@ impl<D: Driver> Shard<D> {
         if index == self.listening.len() {
             self.listening.push(None);
         }
+        let at = At { shard: self.index, index, version: self.version };
+        let here = Here::new(listener, at, self.shared.records.is_some());
         self.listening[index] = Some(Listening {
-            here: Rc::new(Here::new(listener, index, self.version)),
+            here: Rc::new(here),
             number,
             accepts: 0,
             outside: VecDeque::new(),
@@ -155,7 +160,7 @@ impl<D: Driver> Shard<D> {
                 let number = listening.number;
                 // An accept may have been cancelled just as somebody came.
                 while let Some(client) = self.driver.accept_now(number) {
-                    self.counters().accepted.add(1);
+                    self.count_accepted(index);
                     self.open_or_wait(index, client);
                 }
                 // Before those who wait outside are in, which may take long: a client that comes now

@@ -87,6 +87,7 @@ impl<D: Driver> Shard<D> {
             if member.backend.try_charge(member.most) {
                 let entry = self.sessions.find(owner).expect(ALIVE);
                 entry.charged = Some(pick.backend);
+                entry.marks.by = Some(pick.by);
                 self.log_routing(owner, pick);
                 return Next::Go(member.backend.first_candidate(pick.backend));
             }

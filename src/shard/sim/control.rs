@@ -12,11 +12,14 @@ use crate::core::BackendId;
 use crate::core::access::{AccessList, Networks};
 use crate::core::limits::Limits;
 use crate::core::moment::Moment;
+use crate::core::session::Phase;
 use crate::shard::backend::Backend;
+use crate::shard::commands::{Command, Listing, Query, Reply};
 use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
 use crate::shard::shared::{Gate, Shared, Snapshot};
+use crate::shard::tally::ListenerTallies;
 
 use super::plan::{self as draw, Address, Plan};
 use super::world::World;
@@ -53,6 +56,7 @@ pub(super) struct Ever {
     /// door.
     pub(super) listeners: Vec<(Arc<Listener>, u32, u32)>,
     pub(super) cuts: u32,
+    pub(super) kills: u32,
     pub(super) downs: u32,
     pub(super) reloads: u32,
 }
@@ -81,6 +85,10 @@ pub(super) enum Doing {
     Enter,
     /// The oldest of these ends.
     Leave,
+    /// An operator looks at the sessions.
+    List,
+    /// An operator ends some of them.
+    Kill,
 }
 
 impl Control {
@@ -177,7 +185,25 @@ impl Control {
                 listener.gate.leave(&self.shared.bells);
                 self.must_have_rung(listener.gate.crowd.is_empty());
             }
+            Doing::List => {
+                let (most, query) = (world.rng.usize(..4), query(world));
+                let answer = move |listing: Listing| {
+                    let told = listing.rows.len();
+                    assert!(told <= most, "{told} told, {most} wanted");
+                    assert!(told as u64 <= listing.matched, "{told} told, {listing:?}");
+                    assert!(listing.matched <= listing.total, "{listing:?}");
+                };
+                self.ask(Command::List(query, most, Reply::new(answer)));
+            }
+            Doing::Kill => {
+                self.ever.kills += 1;
+                self.ask(Command::Kill(query(world), Reply::new(|_| ())));
+            }
         }
+    }
+
+    fn ask(&self, command: Command) {
+        self.shared.ask(0, command).expect("few questions");
     }
 
     /// Whoever changes something that this shard waits for has to wake it.
@@ -284,6 +310,7 @@ impl Control {
             greets,
             pool,
             gate: Arc::clone(&known.gate),
+            tallies: Arc::clone(&known.tallies),
             sockets: Arc::clone(&known.sockets),
         }
     }
@@ -310,6 +337,7 @@ impl Control {
             greets: greets.then_some(Greets { from: trusted, timeout }),
             pool: Arc::clone(&self.pools[pool]),
             gate: Arc::<Gate>::default(),
+            tallies: Arc::new(ListenerTallies::new(1)),
             sockets: Arc::<Sockets>::default(),
         });
         self.note_listener(&listener);
@@ -361,6 +389,17 @@ impl Control {
             listeners: self.listeners.iter().map(|open| Arc::clone(&open.listener)).collect(),
             pools: self.pools.clone(),
         });
+    }
+}
+
+/// All sessions, or some of them.
+fn query(world: &mut World) -> Query {
+    let rng = &mut world.rng;
+    Query {
+        phase: rng.bool().then(|| Phase::ALL[rng.usize(..Phase::ALL.len() - 1)]),
+        min_age: Duration::from_millis(if rng.bool() { 0 } else { 1 << rng.u32(..10) }),
+        client: rng.bool().then(|| (TRUSTED.parse().expect("a network"), None)),
+        ..Query::default()
     }
 }
 

@@ -405,7 +405,8 @@ impl Client {
             assert!(said, "another text: {self:?}");
             let lingered = at - finished_at >= LINGER_NS;
             let noticed = *through || conn.was_reset(End::Balancer);
-            assert!(*stops || lingered || noticed, "closed too early: {self:?}");
+            let killed = ever.kills > 0;
+            assert!(*stops || killed || lingered || noticed, "closed too early: {self:?}");
         } else {
             assert!(self.said.is_empty(), "a text before a reset: {self:?}");
         }
@@ -426,6 +427,10 @@ impl Client {
         let turned_away = match reason {
             // Before it was a session, or in the middle.
             None | Some(EndReason::Cut | EndReason::ClientGone | EndReason::Denied) => false,
+            Some(EndReason::Killed) => {
+                assert!(ever.kills > 0, "nobody wanted that: {self:?}");
+                false
+            }
             Some(EndReason::BadGreeting) => {
                 assert_ne!(greeting, Greeting::None, "nothing was asked of it: {self:?}");
                 false
@@ -488,6 +493,10 @@ impl Record {
             }
             EndReason::BackendDown => {
                 assert!(ever.cuts > 0, "nobody wanted that: {self:?}");
+                true
+            }
+            EndReason::Killed => {
+                assert!(ever.kills > 0, "nobody wanted that: {self:?}");
                 true
             }
             EndReason::BackendUnreachable

@@ -155,8 +155,12 @@ fn doings(well_behaved: bool, started_at: u64, rng: &mut fastrand::Rng) -> Vec<(
                 (Doing::Down, Some(Doing::Up)),
                 (Doing::Charge, Some(Doing::Discharge)),
                 (Doing::Enter, Some(Doing::Leave)),
+                (Doing::List, None),
+                (Doing::Kill, None),
             ],
         );
+        // Whoever is ended by an operator has done nothing for it.
+        let doing = if well_behaved && doing == Doing::Kill { Doing::List } else { doing };
         let at = started_at + rng.u64(..window_ns);
         doings.push((at, doing));
         if let Some(undoing) = undoing

@@ -1,0 +1,90 @@
+//! What was ever counted of backends and listeners, by their names: one that is removed and comes again
+//! goes on where it was, and the sums of a pool never go back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::shard::tally::{ListenerTallies, Tallies};
+
+/// Counts by name.
+#[derive(Debug)]
+pub struct Ever {
+    shards: usize,
+    /// By pool and backend.
+    backends: BTreeMap<(String, String), Arc<Tallies>>,
+    listeners: BTreeMap<String, Arc<ListenerTallies>>,
+}
+
+impl Ever {
+    /// Nothing, in so many shards.
+    #[must_use]
+    pub const fn new(shards: usize) -> Self {
+        Self { shards, backends: BTreeMap::new(), listeners: BTreeMap::new() }
+    }
+
+    /// What is counted of a backend.
+    pub fn backend(&mut self, pool: &str, name: &str) -> Arc<Tallies> {
+        forget_some(&mut self.backends);
+        let shards = self.shards;
+        let known = self.backends.entry((pool.to_owned(), name.to_owned()));
+        Arc::clone(known.or_insert_with(|| Arc::new(Tallies::new(shards))))
+    }
+
+    /// What is counted of a listener.
+    pub fn listener(&mut self, name: &str) -> Arc<ListenerTallies> {
+        forget_some(&mut self.listeners);
+        let shards = self.shards;
+        let known = self.listeners.entry(name.to_owned());
+        Arc::clone(known.or_insert_with(|| Arc::new(ListenerTallies::new(shards))))
+    }
+
+    /// Of every backend that a pool has or had, with their names.
+    pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = (&str, &Arc<Tallies>)> {
+        let from = (pool.to_owned(), String::new());
+        let of_pool =
+            self.backends.range(from.clone()..).take_while(move |((name, _), _)| *name == from.0);
+        of_pool.map(|((_, name), tallies)| (name.as_str(), tallies))
+    }
+}
+
+/// Whoever adds and removes backends under ever new names would fill the memory: those that nobody
+/// uses any more make way, and the sums of their pool lose them.
+fn forget_some<K: Ord + Clone, T>(known: &mut BTreeMap<K, Arc<T>>) {
+    if known.len() >= REMEMBERED {
+        known.retain(|_, counts| Arc::strong_count(counts) > 1);
+    }
+}
+
+/// Names that are remembered while nobody uses them.
+const REMEMBERED: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_again_goes_on_and_the_pool_has_all() {
+        let mut ever = Ever::new(1);
+        let first = ever.backend("web", "a");
+        first.of(0).copied[0].add(3);
+        drop(first);
+        assert_eq!(ever.backend("web", "a").sum().copied[0], 3);
+        ever.backend("web", "b");
+        ever.backend("other", "a");
+        assert_eq!(ever.of_pool("web").map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(ever.of_pool("we").count(), 0);
+        ever.listener("x").of(0).accepted.add(1);
+        assert_eq!(ever.listener("x").accepted(), 1);
+    }
+
+    #[test]
+    fn those_that_nobody_uses_make_way_when_they_are_too_many() {
+        let mut ever = Ever::new(1);
+        let used = ever.backend("web", "used");
+        for number in 0..2 * REMEMBERED {
+            ever.backend("web", &format!("gone-{number}"));
+        }
+        assert!(ever.backends.len() <= REMEMBERED + 1);
+        assert!(Arc::ptr_eq(&used, &ever.backend("web", "used")));
+    }
+}
