@@ -8,6 +8,7 @@
 pub mod checks;
 pub mod ever;
 pub mod manager;
+pub mod page;
 pub mod probe;
 pub mod resolve;
 pub mod runtime;

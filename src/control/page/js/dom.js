@@ -1,0 +1,105 @@
+// Elements. What comes from outside becomes text and nothing else: no string is ever read as HTML here,
+// and the page's policy (require-trusted-types-for) makes the browser refuse where one is.
+
+const SVG = "http://www.w3.org/2000/svg";
+const byId = (id) => document.getElementById(id);
+
+/** An element with attributes, listeners (`onclick: …`) and children (nodes, or texts). */
+function h(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** The same of SVG. */
+function s(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else set(element, name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** Sets an attribute where it differs; `null` takes it away, and so does `false` but for ARIA's, which say it. */
+function set(element, name, value) {
+  const plain = typeof value === "boolean" && !name.startsWith("aria-");
+  const wanted = value === null || (plain && !value) ? null : plain ? "" : String(value);
+  if (element.getAttribute(name) === wanted) return;
+  if (wanted === null) element.removeAttribute(name);
+  else element.setAttribute(name, wanted);
+}
+
+/** Sets the text where it differs, so that nothing is drawn or announced twice. */
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** A name from outside: broken anywhere, and its writing direction stays its own. */
+function nameOf(text) {
+  return h("bdi", { class: "name", title: visible(text) }, visible(text));
+}
+
+/** Characters that are not seen, or turn others around, are written out: no name can pass for another. */
+function visible(text) {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (hidden) => `<U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
+}
+
+function icon(name) {
+  return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `#i-${name}` }));
+}
+
+function changeIcon(svg, name) {
+  set(svg.firstChild, "href", `#i-${name}`);
+}
+
+/**
+ * Makes the children of `parent` those of `items`, in their order. A child stays the same element as long as
+ * its item is there, so that focus, selection and what is being typed stay, too.
+ */
+function keyed(parent, items, keyOf, create, update) {
+  const there = parent.known ?? new Map();
+  const now = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    now.set(key, there.get(key) ?? create(item));
+  }
+  for (const [key, element] of there) if (!now.has(key)) element.remove();
+  place(parent, [...now.values()]);
+  parent.known = now;
+  for (const item of items) update(now.get(keyOf(item)), item);
+}
+
+/** In order; but while the focus is inside, nothing that is there is moved, because that would lose it. */
+function place(parent, elements) {
+  const held = parent.contains(document.activeElement);
+  let after = null;
+  for (const element of elements) {
+    const next = after === null ? parent.firstElementChild : after.nextElementSibling;
+    if (element !== next && !(held && element.parentNode === parent)) parent.insertBefore(element, next);
+    after = element;
+  }
+}
+
+/** A table whose rows stay tables to a screen reader however they are laid out. */
+function table(caption, heads, className = "") {
+  const cells = heads.map(({ text, className: kind = "", hidden = false }) =>
+    h("th", { scope: "col", role: "columnheader", class: kind },
+      hidden ? h("span", { class: "unseen" }, text) : text));
+  const body = h("tbody", { role: "rowgroup" });
+  const element = h("table", { role: "table", class: className },
+    h("caption", { class: "unseen" }, caption),
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...cells)), body);
+  return { element, body };
+}
+
+function cell(className = "", label = null, ...children) {
+  return h("td", { role: "cell", class: className, "data-label": label }, ...children);
+}
+
+function rowHead(...children) {
+  return h("th", { role: "rowheader", scope: "row" }, ...children);
+}
