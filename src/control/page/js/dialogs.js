@@ -169,5 +169,6 @@ function distributions(backend) {
     body.append(h("tr", { role: "row" }, rowHead(what),
       ...values.map((us) => cell("", null, latencyText(us))), cell("", null, count(latency.count))));
   }
-  return h("section", {}, h("h3", {}, "Latency since the program began"), h("div", { class: "scroll" }, element));
+  return h("section", {}, h("h3", {}, "Latency since the program began"),
+    scroller(h("div", { class: "scroll" }, element), "Latencies"));
 }

@@ -2,6 +2,8 @@
 // and the page's policy (require-trusted-types-for) makes the browser refuse where one is.
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Attributes that people read, or have read to them. */
+const READ = new Set(["aria-label", "title"]);
 const byId = (id) => document.getElementById(id);
 
 /** An element with attributes, listeners (`onclick: …`) and children (nodes, or texts). */
@@ -19,14 +21,15 @@ function filled(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else set(element, name, value);
   }
-  element.append(...children.filter((child) => child !== null));
+  const there = children.filter((child) => child !== null);
+  element.append(...there.map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
 }
 
 /** Sets an attribute where it differs; `null` takes it away, and so does `false` but for ARIA's, which say it. */
 function set(element, name, value) {
   const plain = typeof value === "boolean" && !name.startsWith("aria-");
-  const wanted = value === null || (plain && !value) ? null : plain ? "" : String(value);
+  const wanted = value === null || (plain && !value) ? null : plain ? "" : READ.has(name) ? visible(value) : String(value);
   if (element.getAttribute(name) === wanted) return;
   if (wanted === null) element.removeAttribute(name);
   else element.setAttribute(name, wanted);
@@ -34,18 +37,19 @@ function set(element, name, value) {
 
 /** Sets the text where it differs, so that nothing is drawn or announced twice. */
 function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-/** A name from outside: broken anywhere, and its writing direction stays its own. */
-function nameOf(text) {
-  return h("bdi", { class: "name", title: visible(text) }, visible(text));
+  const shown = visible(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 /** Characters that are not seen, or turn others around, are written out: no name can pass for another. */
 function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+  return String(text).replace(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
     (hidden) => `<U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
+}
+
+/** A name from outside: broken anywhere, and its writing direction stays its own. */
+function nameOf(text) {
+  return h("bdi", { class: "name", title: text }, text);
 }
 
 function icon(name) {
@@ -102,4 +106,17 @@ function cell(className = "", label = null, ...children) {
 
 function rowHead(...children) {
   return h("th", { role: "rowheader", scope: "row" }, ...children);
+}
+
+/** What may be wider than its place can be scrolled by keys, too; where it is not, it is no stop for them. */
+function scroller(host, label) {
+  const watch = () => {
+    const wide = host.scrollWidth > host.clientWidth || host.scrollHeight > host.clientHeight;
+    set(host, "tabindex", wide ? 0 : null);
+    set(host, "role", wide ? "region" : null);
+    set(host, "aria-label", wide ? label : null);
+  };
+  new ResizeObserver(watch).observe(host);
+  if (host.firstElementChild) new ResizeObserver(watch).observe(host.firstElementChild);
+  return host;
 }

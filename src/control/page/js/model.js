@@ -7,7 +7,7 @@ const KINDS = ["first_byte", "response", "connect"];
 const bytes = (both) => both.copied + both.spliced;
 const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
 const keyOf = ({ pool, name }) => `${pool}\n${name}`;
-const fullName = ({ pool, name }) => visible(`${pool}/${name}`);
+const fullName = ({ pool, name }) => `${pool}/${name}`;
 
 /** What is followed of one backend. */
 class Track {

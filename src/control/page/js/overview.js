@@ -76,6 +76,7 @@ function tableIn(id, caption, heads) {
     const made = table(caption, heads.map((text) => ({ text })));
     host.append(made.element);
     host.rows = made.body;
+    scroller(host, `${caption}, as a list`);
   }
   return host.rows;
 }

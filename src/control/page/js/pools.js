@@ -49,7 +49,7 @@ class PoolCard {
       autocomplete: "off", spellcheck: "false", oninput: () => this.redraw(),
     });
     const add = h("button", {
-      type: "button", "aria-label": `Add a backend to ${pool.name}`, onclick: () => addBackend(this.pool),
+      type: "button", "aria-label": `Add backend to ${pool.name}`, onclick: () => addBackend(this.pool),
     }, "Add backend");
     this.counts = h("span", { class: "counts" });
     this.line = h("p", { class: "soft" });
@@ -193,7 +193,7 @@ class BackendRow {
     const [text, label] = {
       ready: ["Ready", `Ready: ${full} gets connections`],
       drain: ["Drain", `Drain ${full}`],
-      maint: ["Maint", `Maintenance of ${full}`],
+      maint: ["Maint", `Maint: nothing goes to ${full}`],
     }[state];
     return h("button", { type: "button", "aria-label": label, "data-state": state, onclick: () => this.want(state) }, text);
   }

@@ -25,7 +25,7 @@ class SessionList {
     this.note = h("p", { class: "soft", role: "status" });
     this.list = table("Sessions that match", ["Client", "Backend", "State", "Age", "Idle", "To backend", "To client",
       "Why there", "Listener", "Session", "Action"].map((text) => ({ text })), "sessions");
-    this.host.append(form, this.note, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sessions" }, this.list.element));
+    this.host.append(form, this.note, scroller(h("div", { class: "scroll" }, this.list.element), "List of sessions"));
   }
 
   async open(opened) {
