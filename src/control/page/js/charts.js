@@ -16,7 +16,7 @@ class Chart {
       class: "plot", role: "img",
       onpointermove: (event) => this.point(event), onpointerleave: () => this.unpoint(),
     }, this.drawing, this.cursor, this.tip);
-    const ago = ["3 min ago", "2", "1", "now"].map((text) => h("span", {}, text));
+    const ago = ["3 min ago", "2 min", "1 min", "now"].map((text) => h("span", {}, text));
     this.element = h("figure", { class: "card chart" }, h("h3", {}, title), this.keys,
       h("div", { class: "frame" }, this.scale, this.plot, h("div", { class: "x", "aria-hidden": "true" }, ...ago)));
   }
@@ -134,12 +134,12 @@ function runs(values) {
   return found;
 }
 
-/** The next of 1, 2, 5, 10 … that is not below; in steps of 1024 for bytes. */
+/** The next of 1, 2, 4, 6, 8, 10 … that is not below, so that its half is round, too; in steps of 1024 for bytes. */
 function niceAbove(value, base) {
   let size = 1;
   while (base === 1024 && value / size > 1000) size *= 1024;
   const ten = 10 ** Math.floor(Math.log10(Math.max(value / size, 1)));
-  return size * ten * [1, 2, 5, 10].find((step) => step * ten >= value / size);
+  return size * ten * [1, 2, 4, 6, 8, 10].find((step) => step * ten >= value / size);
 }
 
 const BANDS = 6;

@@ -24,7 +24,10 @@ function drawHeader({ version, engine, uptime_seconds: uptime, state, pid }) {
 }
 
 function drawBanners(banners) {
-  keyed(byId("banners"), banners, ({ kind }) => kind, ({ kind }) => {
+  // Two pools may have the same trouble: the first and the second of a kind.
+  const numbered = banners.map((banner, at) =>
+    ({ ...banner, key: `${banner.kind} ${banners.slice(0, at).filter(({ kind }) => kind === banner.kind).length}` }));
+  keyed(byId("banners"), numbered, ({ key }) => key, ({ kind }) => {
     const [level, sign, title] = BANNERS[kind] ?? ["warn", "warn", kind];
     return h("div", { class: `banner ${level}`, role: level === "bad" ? "alert" : "status" },
       icon(sign), h("p", {}, h("strong", {}, title), " ", h("span", {})));

@@ -94,6 +94,7 @@ class PoolCard {
     Object.assign(this, { pool, model });
     const backends = model.status.backends.filter((backend) => backend.pool === pool.name);
     this.search.hidden = backends.length <= FEW;
+    this.list.element.hidden = backends.length === 0;
     say(this.line, describe(pool, backends, model));
     this.drawCounts(backends);
     this.drawHeads();
@@ -149,7 +150,7 @@ class PoolCard {
 function describe(pool, backends, model) {
   const rates = backends.map((one) => model.track(one).rates).filter((rates) => rates !== null);
   const parts = [
-    pool.algorithm,
+    pool.algorithm === "original-dst" ? "to where each client wanted (original-dst)" : pool.algorithm,
     pool.sticky_key === "off" ? null : `sticky by ${pool.sticky_key}, ${many(pool.sticky_clients, "client")} remembered`,
     many(pool.connections, "connection"),
     rates.length > 0 ? `${rateText(sum(rates, (one) => one.connected))} new` : null,
