@@ -35,7 +35,7 @@ async function request(method, path, body = null) {
 }
 
 function noAnswer(error) {
-  return error.name === "TimeoutError" ? "evenkeel did not answer in time" : "evenkeel cannot be reached";
+  return error.name === "TimeoutError" ? "This evenkeel did not answer in time" : "This evenkeel cannot be reached";
 }
 
 function parsed(text) {
@@ -48,16 +48,22 @@ function parsed(text) {
 
 /** The same, and whoever is refused for want of a token is asked for one; `null` if they would rather not. */
 async function withToken(method, path, body = null) {
-  let reason = "";
   for (;;) {
     try {
       return { value: await request(method, path, body) };
     } catch (refused) {
       if (refused.status !== 401) throw refused;
-      reason = token.read() ? "The server does not accept this token." : "";
-      if (!(await askForToken(reason))) return null;
+      if (!(await askAfterRefusal())) return null;
     }
   }
+}
+
+/** A token that was refused is not kept; whether there is another. */
+function askAfterRefusal() {
+  const reason = token.read() === null ? "" : "The server does not accept this token.";
+  token.forget();
+  showToken();
+  return askForToken(reason);
 }
 
 /** Changes something, and tells how that went; whether it was done. */

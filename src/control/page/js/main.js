@@ -90,11 +90,8 @@ const poll = {
       contact.lost(refused.message);
       return RETRY_MS;
     }
-    const wrong = token.read() !== null;
     contact.lost("To see this a token is needed", h("button", { type: "button", onclick: () => byId("token").click() }, "Enter token"));
-    token.forget();
-    showToken();
-    return (await askForToken(wrong ? "The server does not accept this token." : "")) ? 0 : null;
+    return (await askAfterRefusal()) ? 0 : null;
   },
 };
 
