@@ -12,9 +12,14 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::config::text::duration;
 
 mod flags;
+mod operate;
 mod words;
 
 pub use flags::{HealthFlags, ListenerFlags, PoolFlags, ProcessFlags, Serve};
+pub use operate::{
+    Add, Admin, Completions, Ctl, CtlCommand, Explain, Filter, Kill, Sessions, Shell, Top, Wait,
+    Which,
+};
 pub use words::{
     AlgorithmName, EngineName, HealthCheck, HealthType, LogLevel, MarkedDown, ProxyName,
     SpliceName, StickyKey, Unavailable,
@@ -29,7 +34,9 @@ pub use words::{
   evenkeel demo
   evenkeel --port 8080 --backends 10.0.0.11:8881,10.0.0.12:8881 --algorithm least-connections
   evenkeel -b 10.0.0.11:8881 '[fd00::12]:8881' web3:8881 -s rr -p 8080
-  evenkeel check --config evenkeel.toml && evenkeel --config evenkeel.toml")]
+  evenkeel check --config evenkeel.toml && evenkeel --config evenkeel.toml
+  evenkeel top
+  evenkeel ctl drain web/a")]
 pub struct Cli {
     /// Something else than balancing.
     #[command(subcommand)]
@@ -46,6 +53,12 @@ pub enum Command {
     Demo(Demo),
     /// Says whether these options, or the file that they name, can be used here, and what is effective
     Check(Box<Serve>),
+    /// Asks a running evenkeel, and changes it: backends, sessions, events, explanations
+    Ctl(Box<Ctl>),
+    /// Shows a running evenkeel live in the terminal
+    Top(Top),
+    /// Prints completions for a shell
+    Completions(Completions),
 }
 
 /// Options of `evenkeel demo`.

@@ -23,7 +23,7 @@ mod host;
 mod parse;
 pub mod plan;
 mod pools;
-mod problem;
+pub(crate) mod problem;
 mod resolve;
 mod source;
 mod tables;

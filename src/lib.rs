@@ -2,6 +2,7 @@
 //!
 //! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
 //! [`control`], [`engine`], [`demo`], [`settings`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! [`ctl`] and [`top`] are clients of a program that runs; they know [`api`] alone.
 #![deny(unsafe_code)]
 
 pub mod api;
@@ -10,10 +11,13 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+pub mod ctl;
 pub mod demo;
 pub mod engine;
 pub mod logging;
 pub mod program;
+pub mod quantile;
 mod report;
 pub mod settings;
 pub mod shard;
+pub mod top;

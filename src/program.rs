@@ -5,11 +5,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+use clap_complete::{generate, shells};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::warn;
 
 use crate::balancer::{Balancer, StartError};
-use crate::cli::{Cli, Command, Serve};
+use crate::cli::{Cli, Command, Completions, Serve, Shell};
 use crate::config::{Config, Problems};
 use crate::control::manager::Manager;
 use crate::control::runtime::{Control, Kind};
@@ -50,6 +53,9 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match &cli.command {
         None => serve(&cli.serve),
         Some(Command::Check(serve)) => check(serve),
+        Some(Command::Ctl(ctl)) => return crate::ctl::main(ctl),
+        Some(Command::Top(top)) => return crate::top::main(top),
+        Some(Command::Completions(completions)) => complete(*completions),
         Some(Command::Demo(demo)) => block_signals()
             .map_err(ProgramError::from)
             .and_then(|signals| Ok(crate::demo::run(demo, signals)?)),
@@ -65,18 +71,31 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Help and version as they are; a mistake in one line.
 fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told when standard output is closed.
     if !error.use_stderr() {
-        // Nobody is left to be told when standard output is closed.
         let _ = error.print();
         return ExitCode::SUCCESS;
+    }
+    // Without any word after it, `evenkeel ctl` is a question.
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(2);
     }
     let text = error.to_string();
     // The usage comes after what is wrong, and is what --help is for.
     let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
     let said = said.collect::<Vec<_>>().join("; ");
-    complain(&format!("{}; see `evenkeel --help`", said.trim_start_matches("error: ")));
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
+    let command = command_of(usage.unwrap_or("evenkeel"));
+    complain(&format!("{}; see `{command} --help`", said.trim_start_matches("error: ")));
     ExitCode::from(2)
+}
+
+/// `evenkeel ctl weight` of `evenkeel ctl weight [OPTIONS] <POOL/BACKEND> <N>`.
+fn command_of(usage: &str) -> String {
+    let is_word = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
+    usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" ")
 }
 
 /// To standard error, if that is open; `eprintln!` would panic if it is not.
@@ -117,6 +136,22 @@ fn check(serve: &Serve) -> Result<(), ProgramError> {
     }
     writeln!(out, "this can be used")?;
     Ok(out.flush()?)
+}
+
+/// The command line as a shell's completions.
+fn complete(completions: Completions) -> Result<(), ProgramError> {
+    let mut text = Vec::new();
+    let (mut command, name) = (Cli::command(), "evenkeel");
+    match completions.shell {
+        Shell::Bash => generate(shells::Bash, &mut command, name, &mut text),
+        Shell::Zsh => generate(shells::Zsh, &mut command, name, &mut text),
+        Shell::Fish => generate(shells::Fish, &mut command, name, &mut text),
+    }
+    match io::stdout().write_all(&text) {
+        // Who reads has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Every effective setting, and last the line that says where clients connect.

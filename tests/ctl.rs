@@ -1,0 +1,12 @@
+//! `evenkeel ctl`, `top` and `completions`: the real binary against a stub of the admin API that says
+//! what a test wants it to say.
+
+#[path = "ctl/stub.rs"]
+mod stub;
+#[path = "ctl/stubbed.rs"]
+mod stubbed;
+mod support;
+#[path = "ctl/terminal.rs"]
+mod terminal;
+#[path = "ctl/trouble.rs"]
+mod trouble;
