@@ -114,11 +114,21 @@ async function removeBackend(backend) {
 }
 
 /** Why a backend is as it is, and all that is known of it. */
-async function explain(backend) {
+function explainBackend(backend) {
+  return explain(`Backend ${fullName(backend)}`, "backend", { pool: backend.pool, name: backend.name },
+    [facts(backend), distributions(backend)]);
+}
+
+/** Why a session went where it is. */
+function explainSession(id, who) {
+  return explain(`Session ${id} of ${who}`, "session", { id }, []);
+}
+
+async function explain(title, what, asked, more) {
   const answer = h("div", { class: "explained", "aria-live": "polite" }, h("p", { class: "soft" }, "Asking …"));
-  const element = shown(`Backend ${fullName(backend)}`, [answer, facts(backend), distributions(backend)], "wide");
+  const element = shown(title, [answer, ...more], "wide");
   try {
-    const got = await withToken("GET", `/api/explain/backend${query({ pool: backend.pool, name: backend.name })}`);
+    const got = await withToken("GET", `/api/explain/${what}${query(asked)}`);
     if (got === null) element.close();
     else answer.replaceChildren(...explanation(got.value));
   } catch (refused) {

@@ -185,7 +185,7 @@ class BackendRow {
       cell("", "Weight", this.weight.element),
       cell("actions", null,
         h("div", { class: "choice", role: "group", "aria-label": `What ${full} should do` }, ...this.choices),
-        act("Explain", `Explain ${full}`, () => explain(this.backend)),
+        act("Explain", `Explain ${full}`, () => explainBackend(this.backend)),
         act("×", `Remove ${full}`, () => removeBackend(this.backend), "quiet")));
     this.element.row = this;
   }

@@ -24,7 +24,7 @@ class SessionList {
       h("div", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Find"), this.kill));
     this.note = h("p", { class: "soft", role: "status" });
     this.list = table("Sessions that match", ["Client", "Backend", "State", "Age", "Idle", "To backend", "To client",
-      "Why there", "Listener", "Session", "Action"].map((text) => ({ text })), "sessions");
+      "Why there", "Listener", "Session", "Actions"].map((text) => ({ text })), "sessions");
     this.host.append(form, this.note, scroller(h("div", { class: "scroll" }, this.list.element), "List of sessions"));
   }
 
@@ -86,9 +86,11 @@ class SessionList {
     const who = client ?? "a client without an address";
     return h("tr", { role: "row" }, rowHead(h("bdi", {}, client ?? NONE)), ...Array.from({ length: 7 }, () => cell()),
       cell("", null, h("bdi", {}, listener)), cell("soft", null, id),
-      cell("", null, h("button", {
-        type: "button", class: "danger", "aria-label": `Kill session ${id} of ${who}`, onclick: () => this.killOne(id, who),
-      }, "Kill")));
+      cell("acts", null,
+        h("button", { type: "button", "aria-label": `Explain session ${id} of ${who}`, onclick: () => explainSession(id, who) }, "Explain"),
+        h("button", {
+          type: "button", class: "danger", "aria-label": `Kill session ${id} of ${who}`, onclick: () => this.killOne(id, who),
+        }, "Kill")));
   }
 
   async killOne(id, who) {
