@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use uring::{CpuQuota, NofileLimit};
@@ -15,6 +15,7 @@ use uring::{CpuQuota, NofileLimit};
 use crate::cli::{Endpoint, EngineName, LogLevel, Serve};
 use crate::shard::Room;
 
+pub mod admin;
 mod cpus;
 pub mod draft;
 mod expand;
@@ -39,6 +40,7 @@ pub use parse::parse;
 pub use problem::{Place, Problem, Problems};
 pub use resolve::NameError;
 
+use admin::AdminConfig;
 use plan::{ListenerConfig, PoolConfig};
 
 /// Everything that the balancer goes by.
@@ -81,6 +83,10 @@ pub struct ProcessConfig {
     pub log_level: LogLevel,
     /// How long an answer of the name servers is believed at least.
     pub resolve_ttl_min: Duration,
+    /// Where the program can be looked at and changed.
+    pub admin: AdminConfig,
+    /// Where changes that were made while it ran are kept.
+    pub state_file: Option<PathBuf>,
 }
 
 /// Numbers that follow from the host where nothing is said.
@@ -107,7 +113,8 @@ impl Config {
     /// Everything that is wrong, each with the cause and the cure.
     pub fn resolve(draft: &Draft) -> Result<Self, Problems> {
         let (listeners, pools) = resolve::names(draft)?;
-        let process = host::process(&draft.process, &listeners, &pools)?;
+        let admin = admin::resolve(&draft.process.admin)?;
+        let process = host::process(&draft.process, &listeners, &pools, admin)?;
         let mut warnings = draft.warnings.clone();
         warnings.extend(host::warnings(draft));
         Ok(Self { process, listeners, pools, warnings })

@@ -13,6 +13,7 @@ use super::words::{
     AlgorithmName, EngineName, HealthCheck, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
     Unavailable,
 };
+use crate::config::admin::AdminListen;
 use crate::config::plan::{Rate, Target};
 use crate::config::text::{
     backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, some_seconds,
@@ -203,6 +204,25 @@ pub struct ProcessFlags {
     /// How often the state of backends and shards is logged, at INFO [default: only at the end]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub report_interval: Option<Duration>,
+    /// Where the program can be looked at and changed: unix:PATH[,mode=0600] or HOST:PORT; repeatable [default:
+    /// nowhere]
+    #[arg(long, value_name = "ENDPOINT")]
+    pub admin: Vec<AdminListen>,
+    /// A file with the secret that --admin HOST:PORT asks for, of 16 characters or more
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Let everybody look, and change nothing, at --admin HOST:PORT
+    #[arg(long)]
+    pub admin_public_read: bool,
+    /// Where the dashboard of --http-port is
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", requires = "http_port")]
+    pub http_host: String,
+    /// One more endpoint of --admin, at which everybody may look
+    #[arg(long, value_name = "PORT")]
+    pub http_port: Option<u16>,
+    /// Keep what was changed while the program ran here, over reloads and restarts
+    #[arg(long, value_name = "FILE")]
+    pub state_file: Option<PathBuf>,
     /// What is logged to standard error; DEBUG logs every connection, INFO the first few a second [default: INFO]
     #[arg(long, value_enum, ignore_case = true)]
     pub log_level: Option<LogLevel>,

@@ -2,11 +2,13 @@
 //! for a file, with every default filled in and the place of what can still turn out wrong.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use uring::{CpuList, ListenOptions};
 
+use super::admin::AdminDraft;
 use super::plan::{
     AcceptProxy, Access, BackendConfig, Check, Connect, Destination, EjectionConfig, HealthConfig,
     MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, StickyBy, StickyConfig, Target,
@@ -15,6 +17,7 @@ use super::problem::{Place, Problem};
 use crate::cli::{Endpoint, EngineName, LogLevel, StickyKey};
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
+use crate::core::wanted::AdminState;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,10 @@ pub struct ProcessDraft {
     pub log_level: LogLevel,
     /// How long an answer of the name servers is believed at least.
     pub resolve_ttl_min: Duration,
+    /// Where the program can be looked at and changed.
+    pub admin: AdminDraft,
+    /// Where changes that were made while it ran are kept.
+    pub state_file: Option<PathBuf>,
 }
 
 /// A value and where it was written.
@@ -117,6 +124,8 @@ impl ProcessDraft {
             report_interval: None,
             log_level: LogLevel::Info,
             resolve_ttl_min: Duration::from_secs(5),
+            admin: AdminDraft::default(),
+            state_file: None,
         }
     }
 }
@@ -176,6 +185,8 @@ impl BackendConfig {
             weight: 1,
             backup: false,
             max_connections: None,
+            state: AdminState::Ready,
+            added: false,
         }
     }
 }

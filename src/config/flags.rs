@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use uring::ListenOptions;
 
+use super::admin::AdminListen;
 use super::draft::{
     At, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft, service_unavailable,
 };
@@ -49,6 +50,17 @@ pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
     set(&mut process.engine, &flags.engine);
     set(&mut process.drain_timeout, &flags.drain_timeout);
     set(&mut process.log_level, &flags.log_level);
+    if !flags.admin.is_empty() {
+        let given = |value: &AdminListen| At { value: value.clone(), place: Place::CommandLine };
+        process.admin.endpoints = flags.admin.iter().map(given).collect();
+    }
+    set_at(&mut process.admin.token_file, &flags.admin_token_file);
+    process.admin.public_read |= flags.admin_public_read;
+    if let Some(port) = flags.http_port {
+        let value = Endpoint { host: flags.http_host.clone(), port };
+        process.admin.dashboard = Some(At { value, place: Place::CommandLine });
+    }
+    process.state_file = flags.state_file.clone().or(process.state_file.take());
     process.buffers = flags.buffers.or(process.buffers);
     process.busy_poll = flags.busy_poll.or(process.busy_poll);
     process.report_interval = flags.report_interval.or(process.report_interval);

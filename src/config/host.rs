@@ -4,6 +4,7 @@ use std::io;
 
 use uring::{CpuList, NofileLimit};
 
+use super::admin::{AdminConfig, CONNECTIONS_AN_ENDPOINT};
 use super::cpus::{CpuProblem, HostCpus};
 use super::draft::{At, Draft, ProcessDraft};
 use super::plan::{ListenerConfig, PoolConfig};
@@ -85,6 +86,7 @@ pub(super) fn process(
     draft: &ProcessDraft,
     listeners: &[ListenerConfig],
     pools: &[PoolConfig],
+    admin: AdminConfig,
 ) -> Result<ProcessConfig, Problems> {
     let at = |place: &Place, error: HostError| Problem::new(place, error.to_string());
     let nowhere = Place::CommandLine;
@@ -98,9 +100,11 @@ pub(super) fn process(
         .map_err(|error| at(&nowhere, error))?;
     let splices = pools.iter().any(|pool| pool.splice != Splice::Off);
     let max_pipes = max_pipes(splices, cpus.len(), nofile);
+    let reserved = RESERVED_FDS + admin.endpoints.len() as u64 * FDS_AN_ENDPOINT;
     let fds_a_shard = FDS_A_SHARD + listeners.len() as u64 + u64::from(max_pipes) * FDS_A_PIPE;
     let sessions_place = draft.max_sessions.as_ref().map_or(&nowhere, |sessions| &sessions.place);
-    let max_sessions = max_sessions(draft.max_sessions.as_ref(), cpus.len(), fds_a_shard, nofile)
+    let reserved = reserved + cpus.len() as u64 * fds_a_shard;
+    let max_sessions = max_sessions(draft.max_sessions.as_ref(), cpus.len(), reserved, nofile)
         .map_err(|error| at(sessions_place, error))?;
     let max_sessions_a_shard = max_sessions / cpus.len();
     Ok(ProcessConfig {
@@ -118,6 +122,8 @@ pub(super) fn process(
         report_interval: draft.report_interval,
         log_level: draft.log_level,
         resolve_ttl_min: draft.resolve_ttl_min,
+        admin,
+        state_file: draft.state_file.clone(),
         cpus,
     })
 }
@@ -157,10 +163,9 @@ pub(super) fn warnings(draft: &Draft) -> Vec<Problem> {
 fn max_sessions(
     wanted: Option<&At<u32>>,
     shards: usize,
-    fds_a_shard: u64,
+    reserved: u64,
     nofile: NofileLimit,
 ) -> Result<usize, HostError> {
-    let reserved = RESERVED_FDS + shards as u64 * fds_a_shard;
     let fitting = nofile.now.saturating_sub(reserved) / FDS_A_SESSION;
     let most = usize::try_from(fitting).unwrap_or(usize::MAX).min(MOST_SESSIONS);
     if most < shards {
@@ -219,6 +224,8 @@ pub(super) fn cpu_unusable(
 
 /// Standard streams, the log, signal handling, libraries.
 const RESERVED_FDS: u64 = 64;
+/// An endpoint of the admin API: its listener, its connections, and one that is turned away.
+const FDS_AN_ENDPOINT: u64 = CONNECTIONS_AN_ENDPOINT as u64 + 2;
 /// Ring or epoll instance, eventfd, and as many to spare as there are of these and a listener.
 const FDS_A_SHARD: u64 = 7;
 /// Its two ends.
@@ -249,7 +256,7 @@ mod tests {
     use super::*;
 
     const LIMIT: NofileLimit = NofileLimit { before: 1024, now: 20_000 };
-    const FDS: u64 = FDS_A_SHARD + 1;
+    const RESERVED: u64 = RESERVED_FDS + 2 * (FDS_A_SHARD + 1);
 
     fn wanted(value: u32) -> Option<At<u32>> {
         Some(At { value, place: Place::CommandLine })
@@ -257,26 +264,28 @@ mod tests {
 
     #[test]
     fn sessions_fit_the_descriptors() {
-        let most = max_sessions(None, 2, FDS, LIMIT).expect("plenty");
+        let most = max_sessions(None, 2, RESERVED, LIMIT).expect("plenty");
         assert_eq!(most, (20_000 - 64 - 16) / 2);
         let fewer = wanted(100);
-        assert_eq!(max_sessions(fewer.as_ref(), 2, FDS, LIMIT).expect("fewer than fit"), 100);
+        assert_eq!(max_sessions(fewer.as_ref(), 2, RESERVED, LIMIT).expect("fewer than fit"), 100);
     }
 
     #[test]
     fn more_sessions_than_descriptors_are_refused_with_what_fits() {
         let mut many = At { value: 10_000, place: Place::CommandLine };
-        let error = max_sessions(Some(&many), 2, FDS, LIMIT).expect_err("too many").to_string();
+        let error =
+            max_sessions(Some(&many), 2, RESERVED, LIMIT).expect_err("too many").to_string();
         assert!(error.contains("20080") && error.contains("--max-sessions 9960"), "{error}");
         many.place = Place::File { file: "a.toml".into(), line: 1, column: 1 };
-        let error = max_sessions(Some(&many), 2, FDS, LIMIT).expect_err("too many").to_string();
+        let error =
+            max_sessions(Some(&many), 2, RESERVED, LIMIT).expect_err("too many").to_string();
         assert!(error.contains("max_sessions = 9960") && !error.contains("--"), "{error}");
     }
 
     #[test]
     fn a_shard_without_a_session_makes_no_sense() {
-        assert!(max_sessions(wanted(1).as_ref(), 2, FDS, LIMIT).is_err());
-        assert!(max_sessions(None, 9, FDS, NofileLimit { before: 64, now: 64 }).is_err());
+        assert!(max_sessions(wanted(1).as_ref(), 2, RESERVED, LIMIT).is_err());
+        assert!(max_sessions(None, 9, RESERVED, NofileLimit { before: 64, now: 64 }).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use uring::ListenOptions;
 
+use super::admin::AdminDraft;
 use super::draft::{At, BACKLOG, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft};
 use super::plan::{AcceptProxy, Access, PerIp, Target};
 use super::problem::{Place, Problem, Problems, did_you_mean};
@@ -316,6 +317,14 @@ impl PoolSource {
 
 fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
     let defaults = ProcessDraft::defaults();
+    let endpoints = table.admin.into_iter().flat_map(List::placed);
+    let endpoints = endpoints.map(|(span, value)| At { value, place: source.place(&span) });
+    let admin = AdminDraft {
+        endpoints: endpoints.collect(),
+        token_file: at(table.admin_token_file, source, |path| path.0),
+        public_read: value(table.admin_public_read).unwrap_or(false),
+        dashboard: None,
+    };
     ProcessDraft {
         shards: at(table.shards, source, super::value::Whole::small),
         cpus: at(table.cpus, source, |cpus| cpus),
@@ -327,6 +336,8 @@ fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
         report_interval: value(table.report_interval),
         log_level: value(table.log_level).map_or(defaults.log_level, |word| word.0),
         resolve_ttl_min: value(table.resolve_ttl_min).unwrap_or(defaults.resolve_ttl_min),
+        admin,
+        state_file: value(table.state_file).map(|path| path.0),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::Endpoint;
 use crate::core::balance::Algorithm;
 pub use crate::core::proxy::Version as ProxyVersion;
 use crate::core::relay::Splice;
+use crate::core::wanted::AdminState;
 
 /// Where something listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -166,6 +167,10 @@ pub struct BackendConfig {
     pub backup: bool,
     /// Connections at a time over all shards.
     pub max_connections: Option<NonZeroU32>,
+    /// What the operator wants of it.
+    pub state: AdminState,
+    /// Whether it was added while the program ran: no file and no option names it.
+    pub added: bool,
 }
 
 /// What a backend is called.

@@ -14,10 +14,11 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use uring::CpuList;
 
+use super::admin::AdminListen;
 use super::plan::{OnUnavailable, Rate};
 use super::value::{
-    BackendAddress, BusyPoll, Fraction, FromValue, HttpPath, ListenAddress, Name, SourceAddress,
-    StatusRange, TimeOrNone, Whole, Word,
+    BackendAddress, BusyPoll, FilePath, Fraction, FromValue, HttpPath, ListenAddress, Name,
+    SourceAddress, StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
     AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
@@ -48,6 +49,10 @@ pub(super) struct ProcessTable {
     pub(super) report_interval: Key<Duration>,
     pub(super) log_level: Key<Word<LogLevel>>,
     pub(super) resolve_ttl_min: Key<Duration>,
+    pub(super) admin: Option<Spanned<List<AdminListen>>>,
+    pub(super) admin_token_file: Key<FilePath>,
+    pub(super) admin_public_read: Key<bool>,
+    pub(super) state_file: Key<FilePath>,
 }
 
 /// `[[listener]]`

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use uring::CpuList;
 
+use super::admin::AdminListen;
 use super::plan::{OnUnavailable, Rate, Target};
 use super::problem::did_you_mean;
 use super::text::{
@@ -83,6 +85,10 @@ pub(crate) struct SourceAddress(pub(crate) IpAddr);
 /// A path in a request line.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpPath(pub(crate) String);
+
+/// A file.
+#[derive(Clone, Debug)]
+pub(crate) struct FilePath(pub(crate) PathBuf);
 
 /// What has at least one letter, and no control character.
 #[derive(Clone, Debug)]
@@ -264,6 +270,31 @@ impl FromValue for StatusRange {
 
     fn from_integer(number: i64) -> Result<Self, String> {
         Self::from_text(&number.to_string())
+    }
+}
+
+impl FromValue for FilePath {
+    fn how() -> String {
+        "write the path of a file, as in \"/etc/evenkeel/token\"".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text.is_empty() || text.contains('\0') {
+            true => Err(format!("it is no path; {}", Self::how())),
+            false => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl FromValue for AdminListen {
+    fn how() -> String {
+        "write \"unix:/run/evenkeel/admin.sock\", with \",mode=0660\" for a group, or \
+         \"127.0.0.1:9000\""
+            .to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("{error}; {}", Self::how()))
     }
 }
 

@@ -340,7 +340,8 @@ fn per_ip(config: &ListenerConfig, known: Option<&KnownListener>) -> Option<Clie
 fn known_tables(known: Option<&KnownPool>, config: &PoolConfig) -> Option<Arc<Tables>> {
     let known = known?;
     let of = |config: &PoolConfig| -> Vec<(String, u16, bool)> {
-        config.backends.iter().map(|one| (one.name.clone(), one.weight, one.backup)).collect()
+        let weight = |one: &BackendConfig| one.state.weight(one.weight);
+        config.backends.iter().map(|one| (one.name.clone(), weight(one), one.backup)).collect()
     };
     let same = known.config.algorithm == config.algorithm && of(&known.config) == of(config);
     same.then(|| Arc::clone(known.pool.tables()))

@@ -15,6 +15,7 @@
 //! - [`spin`]: whether to look for completions before sleeping
 //! - [`timers`]: one deadline for each session, in a wheel
 //! - [`moment`]: points in time as plain numbers
+//! - [`wanted`]: what the operator wants of a backend
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -28,6 +29,7 @@ pub mod relay;
 pub mod session;
 pub mod spin;
 pub mod timers;
+pub mod wanted;
 
 /// Index of a backend in the configured list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,8 +12,10 @@ use crate::config::plan::{
     Destination, EjectionConfig, MaxAge, OnUnavailable, PoolConfig, ProxyVersion, StickyConfig,
 };
 use crate::core::balance::{self, Standing, Tables};
+use crate::core::health::enough_left;
 use crate::core::moment::Moment;
 use crate::core::session::{Deadlines, Rules, Unavailable};
+use crate::core::wanted::AdminState;
 use crate::core::{BackendId, Candidate};
 
 use super::backend::Backend;
@@ -65,6 +67,8 @@ pub struct Member {
     pub weight: u16,
     /// Whether it is for when no other is there.
     pub backup: bool,
+    /// What the operator wants of it.
+    pub state: AdminState,
 }
 
 /// What all versions of a pool share.
@@ -143,6 +147,7 @@ impl Pool {
             most: config.max_connections.map_or(u32::MAX, Into::into),
             weight: config.weight,
             backup: config.backup,
+            state: config.state,
         });
         Self {
             name: config.name.clone(),
@@ -223,12 +228,14 @@ impl Pool {
         backend.condition.connect_failed(now, ejection, || self.can_spare(id, now))
     }
 
-    /// Whether half of the pool, or more, is left without this one.
+    /// Whether half of the pool, or more, is left without this one. Whom the operator took out is no
+    /// part of the pool in this.
     fn can_spare(&self, id: BackendId, now: Moment) -> bool {
-        let ids = (0..self.members.len()).filter(|&place| place != usize::from(id.0));
-        let up =
-            ids.filter(|&place| self.members[place].backend.condition.health(now) == Health::Up);
-        up.count() >= self.members.len().div_ceil(2)
+        let serving = || self.members.iter().filter(|one| one.state == AdminState::Ready);
+        let this = &self.member(id).backend;
+        let others = serving().filter(|one| !Arc::ptr_eq(&one.backend, this));
+        let up = others.filter(|one| one.backend.condition.health(now) == Health::Up);
+        enough_left(up.count(), serving().count())
     }
 
     /// Whether a backend is well and has as much as it may.
@@ -254,9 +261,9 @@ impl balance::Pool for Present<'_> {
     }
 
     fn standing(&self, id: BackendId) -> Standing {
-        let Member { backend, most, .. } = self.pool.member(id);
+        let Member { backend, most, state, .. } = self.pool.member(id);
         match backend.condition.health(self.now) {
-            _ if backend.is_retired() => Standing::Out,
+            _ if *state == AdminState::Maint || backend.is_retired() => Standing::Out,
             Health::Down => Standing::Out,
             Health::Ejected => Standing::Ejected,
             Health::Up if *most != u32::MAX && backend.active() >= *most => Standing::Full,
@@ -306,7 +313,11 @@ fn tables_of(config: &PoolConfig) -> Tables {
     let members: Vec<_> = config
         .backends
         .iter()
-        .map(|one| balance::Member { name: &one.name, weight: one.weight, backup: one.backup })
+        .map(|one| balance::Member {
+            name: &one.name,
+            weight: one.state.weight(one.weight),
+            backup: one.backup,
+        })
         .collect();
     Tables::new(config.algorithm, &members)
 }

@@ -1,6 +1,8 @@
 //! Each key has its effect.
 
 use super::*;
+use crate::cli::Endpoint;
+use crate::config::admin::AdminListen;
 
 #[test]
 fn every_key_of_a_pool_arrives() {
@@ -150,6 +152,10 @@ fn every_key_of_the_process_arrives() {
         report_interval = "6s"
         log_level = "debug"
         resolve_ttl_min = "7s"
+        admin = ["unix:/run/a.sock,mode=0660", "127.0.0.1:9000"]
+        admin_token_file = "/etc/token"
+        admin_public_read = true
+        state_file = "/var/lib/state"
     "#;
     let process = good(&format!("{SMALL}{process}")).process;
     let shards = process.shards.expect("given");
@@ -162,4 +168,11 @@ fn every_key_of_the_process_arrives() {
     assert_eq!(process.drain_timeout, Duration::ZERO);
     assert_eq!(process.report_interval, Some(Duration::from_secs(6)));
     assert_eq!(process.resolve_ttl_min, Duration::from_secs(7));
+    let endpoints: Vec<_> = process.admin.endpoints.iter().map(|one| &one.value).collect();
+    let unix = AdminListen::Unix { path: "/run/a.sock".into(), mode: 0o660 };
+    let tcp = AdminListen::Tcp(Endpoint { host: "127.0.0.1".into(), port: 9000 });
+    assert_eq!(endpoints, [&unix, &tcp]);
+    assert_eq!(process.admin.token_file.expect("given").value.to_str(), Some("/etc/token"));
+    assert!(process.admin.public_read);
+    assert_eq!(process.state_file.expect("given").to_str(), Some("/var/lib/state"));
 }

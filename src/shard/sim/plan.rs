@@ -11,6 +11,7 @@ use crate::config::plan::{
 };
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
+use crate::core::wanted::AdminState;
 use crate::shard::Room;
 use crate::shard::bells::Bells;
 use crate::shard::shared::Shared;
@@ -264,8 +265,16 @@ fn backend(
         // The first one is there for everybody.
         backup: index > 0 && rng.u8(..4) == 0,
         max_connections,
+        // Half of them are there for whoever comes.
+        state: if index == 0 { AdminState::Ready } else { *pick(rng, &STATES) },
+        added: rng.bool(),
     }
 }
+
+const STATES: [AdminState; 6] = {
+    use AdminState::{Drain, Maint, Ready};
+    [Ready, Ready, Ready, Ready, Drain, Maint]
+};
 
 /// What a client is told that waited in vain.
 const TEXT: &[u8] = b"503 Service Unavailable";
