@@ -322,7 +322,8 @@ pub struct Event {
     pub time_ms: u64,
     /// What kind of change: `start`, `stop`, `reload`, `reload-failed`, `backend-up`, `backend-down`,
     /// `backend-ejected`, `backend-restored`, `fail-open`, `backend-added`, `backend-removed`,
-    /// `backend-changed`, `sessions-killed`, `accept-paused`, `engine-fallback`, `hand-over`, `log`.
+    /// `backend-changed`, `sessions-killed`, `accept-paused`, `engine-fallback`, `hand-over`, `log`,
+    /// `state`.
     pub kind: String,
     /// What it is about: `pool/backend`, a listener, a file.
     pub subject: String,

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use uring::ListenOptions;
 
-use crate::config::plan::Address;
+use crate::config::plan::{Address, ListenerConfig, PoolConfig};
 use crate::config::{BUFFER_BYTES, Config};
 use crate::control::world::{BindError, Changes, World};
 use crate::engine::{Engine, EngineError};
@@ -120,14 +120,7 @@ impl Balancer {
     /// asked for, and what the kernel made of the options.
     #[must_use]
     pub fn listeners(&self) -> Vec<(Address, ListenOptions)> {
-        let of = |listener: &Arc<Listener>| {
-            let mut options = ListenOptions::default();
-            listener.sockets.for_each(|socket| {
-                options = uring::listen_options(socket).unwrap_or_default();
-            });
-            (listener.address.clone(), options)
-        };
-        lock(&self.world).listeners().map(of).collect()
+        self.handle().listeners()
     }
 
     /// The first of those that is not a unix socket.
@@ -205,8 +198,26 @@ impl Handle {
     ///
     /// # Errors
     /// When an address is not to be had; then nothing has changed.
-    pub fn apply(&self, config: &Config) -> Result<Changes, BindError> {
-        self.world().apply(&config.listeners, &config.pools)
+    pub fn apply(
+        &self,
+        listeners: &[ListenerConfig],
+        pools: &[PoolConfig],
+    ) -> Result<Changes, BindError> {
+        self.world().apply(listeners, pools)
+    }
+
+    /// Where clients connect, in the order of the configuration, with the real port where port 0 was
+    /// asked for, and what the kernel made of the options.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<(Address, ListenOptions)> {
+        let of = |listener: &Arc<Listener>| {
+            let mut options = ListenOptions::default();
+            listener.sockets.for_each(|socket| {
+                options = uring::listen_options(socket).unwrap_or_default();
+            });
+            (listener.address.clone(), options)
+        };
+        self.world().listeners().map(of).collect()
     }
 
     /// No client can connect any more. Those who have may end what they do, or not.

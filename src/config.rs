@@ -37,8 +37,9 @@ pub use cpus::CpuProblem;
 pub use draft::Draft;
 pub use host::{BUFFER_BYTES, HostError};
 pub use parse::parse;
+pub(crate) use pools::MOST_BACKENDS;
 pub use problem::{Place, Problem, Problems};
-pub use resolve::NameError;
+pub use resolve::{NameError, new_backend};
 
 use admin::AdminConfig;
 use plan::{ListenerConfig, PoolConfig};

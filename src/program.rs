@@ -4,18 +4,28 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use clap_complete::{generate, shells};
 use nix::sys::signal::{SigSet, Signal};
+use tokio::sync::mpsc::Receiver;
 use tracing::warn;
 
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Command, Completions, Serve, Shell};
+use crate::config::admin::AdminEndpoint;
 use crate::config::{Config, Problems};
-use crate::control::manager::Manager;
-use crate::control::runtime::{Control, Kind};
+use crate::control::admin::doors::{DoorError, Doors};
+use crate::control::admin::info::About;
+use crate::control::admin::{self, App, Request};
+use crate::control::drift::ConfigFile;
+use crate::control::manager::{Beginning, Manager};
+use crate::control::overrides::Overrides;
+use crate::control::runtime::Control;
+use crate::control::state_file::{self, StateError};
 use crate::engine::{Engine, EngineError};
 use crate::logging::Logging;
 use crate::report;
@@ -36,6 +46,12 @@ pub enum ProgramError {
     /// There was nothing to show.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
+    /// The admin API has no place.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// What was kept cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A shard could not go on.
     #[error("a shard could not go on: {0}")]
     Shard(io::Error),
@@ -107,12 +123,23 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     // Before any thread starts, so that all of them inherit the mask.
     let signals = block_signals()?;
     uring::refuse_huge_pages();
-    let config = Config::load(serve)?;
-    let logging = Logging::start(config.process.log_level);
+    let as_written = Config::load(serve)?;
+    let logging = Logging::start(as_written.process.log_level);
+    let overrides = kept(&as_written)?;
+    let mut config = as_written.clone();
+    config.pools = overrides.over(&as_written.pools);
+    let Doors { doors, files: _kept_until_the_end } = Doors::open(&config.process.admin)?;
     let balancer = Balancer::start(&config)?;
+    let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
+    let (app, requests) = admin(&balancer, serve, &config, endpoints.clone());
+    let (serve, about) = (serve.clone(), Arc::clone(&app.about));
+    let beginning = Beginning { serve, config: as_written, overrides, doors, app, requests };
     // Before anybody is told that clients can come: from here on signals are heard.
-    let control = start_control(signals, &balancer, serve, &config)?;
-    print_settings(&config, &balancer, control.kind())?;
+    let control = start_control(signals, &balancer, beginning)?;
+    let kind = control.kind().to_string();
+    print_settings(&config, &balancer, kind.clone(), endpoints)?;
+    // Nobody else sets it.
+    let _ = about.control.set(kind);
     config.warnings.iter().for_each(|problem| warn!("{problem}"));
     let shared = balancer.shared().clone();
     if let Some(interval) = config.process.report_interval {
@@ -155,10 +182,14 @@ fn complete(completions: Completions) -> Result<(), ProgramError> {
 }
 
 /// Every effective setting, and last the line that says where clients connect.
-fn print_settings(config: &Config, balancer: &Balancer, control: &Kind) -> io::Result<()> {
-    let listeners = balancer.listeners();
-    let (engine, control) = (balancer.engine().to_string(), control.to_string());
-    let effective = Effective { engine, control, listeners };
+fn print_settings(
+    config: &Config,
+    balancer: &Balancer,
+    control: String,
+    admin: Vec<AdminEndpoint>,
+) -> io::Result<()> {
+    let (engine, listeners) = (balancer.engine().to_string(), balancer.listeners());
+    let effective = Effective { engine, control, listeners, admin };
     let mut out = io::stdout().lock();
     settings::print(&mut out, config, &effective)?;
     for (address, _) in &effective.listeners {
@@ -173,12 +204,46 @@ fn block_signals() -> io::Result<SigSet> {
     Ok(signals)
 }
 
+/// What was changed while an earlier program ran, if that is kept; and that it can be kept again.
+fn kept(config: &Config) -> Result<Overrides, StateError> {
+    let Some(path) = &config.process.state_file else { return Ok(Overrides::default()) };
+    let mut overrides = state_file::load(path)?;
+    let mut lost = overrides.forget_unfit(&config.pools);
+    lost.extend(state_file::look_up(&mut overrides, &config.listeners));
+    for what in lost {
+        warn!("of what {} keeps, this is not in force: {what}", path.display());
+    }
+    state_file::save(path, &state_file::encode(&overrides))?;
+    Ok(overrides)
+}
+
+/// What the admin API answers from, and where it asks for changes.
+fn admin(
+    balancer: &Balancer,
+    serve: &Serve,
+    config: &Config,
+    endpoints: Vec<AdminEndpoint>,
+) -> (Arc<App>, Receiver<Request>) {
+    let (requests, receiver) = tokio::sync::mpsc::channel(admin::REQUESTS);
+    let file = serve.config.as_ref();
+    let app = App {
+        handle: balancer.handle(),
+        events: Arc::default(),
+        about: Arc::new(About::new(config, file, balancer.engine(), endpoints)),
+        token: ArcSwap::from_pointee(config.process.admin.token.clone()),
+        notes: ArcSwap::default(),
+        file: file.map(|path| Arc::new(ConfigFile::as_read(path))),
+        tally: Arc::default(),
+        requests,
+    };
+    (Arc::new(app), receiver)
+}
+
 /// The control thread, which signals go to.
 fn start_control(
     signals: SigSet,
     balancer: &Balancer,
-    serve: &Serve,
-    config: &Config,
+    beginning: Beginning,
 ) -> io::Result<Control> {
     let (signal_tx, signal_rx) = tokio::sync::mpsc::unbounded_channel();
     let wait = move || {
@@ -189,6 +254,6 @@ fn start_control(
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     let ring = matches!(balancer.engine(), Engine::Uring(_));
-    let (handle, serve, config) = (balancer.handle(), serve.clone(), config.clone());
-    Control::start(ring, move || Manager::new(handle, serve, config).run(signal_rx))
+    let handle = balancer.handle();
+    Control::start(ring, move || Manager::new(handle, beginning).run(signal_rx))
 }

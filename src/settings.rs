@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uring::ListenOptions;
 
+use crate::config::admin::AdminEndpoint;
 use crate::config::plan::{
     Access, Address, BackendConfig, Check, Connect, Destination, HealthConfig, ListenerConfig,
     OnUnavailable, PerIp, PoolConfig, ProxyVersion, StickyBy,
@@ -24,6 +25,8 @@ pub struct Effective {
     /// Where each listener is and what the kernel made of its options, in the order of the
     /// configuration.
     pub listeners: Vec<(Address, ListenOptions)>,
+    /// Where the admin API is, with the real ports.
+    pub admin: Vec<AdminEndpoint>,
 }
 
 impl Effective {
@@ -36,16 +39,23 @@ impl Effective {
             Engine::Epoll | Engine::EpollInstead(_) => "tokio",
         };
         let (engine, control) = (engine.to_string(), control.to_owned());
-        Self { engine, control, listeners: listeners.collect() }
+        let admin = config.process.admin.endpoints.clone();
+        Self { engine, control, listeners: listeners.collect(), admin }
     }
 }
 
-/// Prints all of it. One listener with one pool is told of without their names.
+/// Prints all of it.
 ///
 /// # Errors
 /// When nobody takes it.
 pub fn print(out: &mut impl Write, config: &Config, effective: &Effective) -> io::Result<()> {
     writeln!(out, "evenkeel {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id())?;
+    lines(config, effective).iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// All of it, a line each. One listener with one pool is told of without their names.
+#[must_use]
+pub fn lines(config: &Config, effective: &Effective) -> Vec<String> {
     let mut lines = Lines::default();
     let simple = config.listeners.len() == 1 && config.pools.len() == 1;
     for (listener, (address, options)) in config.listeners.iter().zip(&effective.listeners) {
@@ -61,7 +71,7 @@ pub fn print(out: &mut impl Write, config: &Config, effective: &Effective) -> io
         lines.indent = "  ";
     }
     lines.process(&config.process, effective);
-    out.write_all(lines.text.as_bytes())
+    lines.text.lines().map(str::to_owned).collect()
 }
 
 struct Lines {
@@ -173,6 +183,7 @@ impl Lines {
         self.add("shards", format!("{shards}, on CPU {}{quota}", cpus.join(" ")));
         self.add("engine", effective.engine.clone());
         self.add("control", effective.control.clone());
+        self.admin(process, &effective.admin);
         let (sessions, nofile) = (process.room_a_shard.max_sessions * shards, process.nofile);
         let raised = match nofile {
             _ if nofile.before == nofile.now => String::new(),
@@ -198,6 +209,33 @@ impl Lines {
             process.report_interval.map(|interval| format!(", state every {}", time(interval)));
         let level = format!("{:?}", process.log_level).to_uppercase();
         self.add("log level", format!("{level}{}", report.unwrap_or_default()));
+    }
+}
+
+impl Lines {
+    fn admin(&mut self, process: &ProcessConfig, endpoints: &[AdminEndpoint]) {
+        if endpoints.is_empty() {
+            self.add("admin", "off");
+        }
+        let token = process.admin.token.is_some();
+        for endpoint in endpoints {
+            let who = match endpoint {
+                AdminEndpoint::Unix { mode, .. } => format!("mode {mode:04o}"),
+                AdminEndpoint::Tcp { public_read, .. } => match (public_read, token) {
+                    (true, true) => "everybody looks, changes with the token".to_owned(),
+                    (true, false) => "everybody looks, nobody changes".to_owned(),
+                    (false, _) => "with the token".to_owned(),
+                },
+            };
+            self.add("admin", format!("{endpoint}, {who}"));
+        }
+        let state = match &process.state_file {
+            Some(path) => format!("changes are kept in {}", path.display()),
+            None => "changes are lost at the next reload or restart".to_owned(),
+        };
+        if process.state_file.is_some() || !endpoints.is_empty() {
+            self.add("state", state);
+        }
     }
 }
 

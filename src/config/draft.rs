@@ -132,7 +132,7 @@ impl ProcessDraft {
 
 impl PoolConfig {
     /// What is used where nothing is said: no backend yet.
-    pub(super) fn defaults(name: String) -> Self {
+    pub(crate) fn defaults(name: String) -> Self {
         Self {
             name,
             destination: Destination::Backends,
@@ -188,6 +188,13 @@ impl BackendConfig {
             state: AdminState::Ready,
             added: false,
         }
+    }
+}
+
+impl BackendConfig {
+    /// One that is added while the program runs; an address is not known yet.
+    pub(crate) fn at_run_time(target: Target, name: Option<String>) -> Self {
+        Self { added: true, ..Self::defaults(target, name) }
     }
 }
 

@@ -286,7 +286,7 @@ pub(super) const HEALTH_PATH: &str = "/health";
 pub(super) const HEALTHY_STATUS: [(u16, u16); 1] = [(200, 399)];
 
 /// The tables of the algorithms have a few places for each.
-const MOST_BACKENDS: usize = 4096;
+pub(crate) const MOST_BACKENDS: usize = 4096;
 
 const OF_BACKENDS: [&str; 8] = [
     "algorithm",

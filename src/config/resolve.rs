@@ -148,6 +148,27 @@ fn reaches(address: &Address, listening: &Address) -> bool {
     }
 }
 
+/// Looks up what a backend stands for that is added while the program runs.
+///
+/// # Errors
+/// What is wrong with it, and the cure.
+pub fn new_backend(
+    backend: &mut BackendConfig,
+    listeners: &[ListenerConfig],
+) -> Result<(), String> {
+    let addresses = resolve("backend", &backend.target).map_err(|error| error.to_string())?;
+    let itself = |address: &Address| listeners.iter().any(|one| reaches(address, &one.address));
+    if addresses.iter().any(itself) {
+        return Err(format!(
+            "{} is where evenkeel itself listens, so it would connect to itself without end; choose \
+             another address",
+            backend.name
+        ));
+    }
+    backend.addresses = addresses;
+    Ok(())
+}
+
 fn resolve(what: &'static str, target: &Target) -> Result<Vec<Address>, NameError> {
     match target {
         Target::Unix(path) => Ok(vec![Address::Unix(path.clone())]),

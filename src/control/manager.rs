@@ -1,5 +1,8 @@
 //! What the control thread does while the balancer runs: health checks and names for the
-//! configuration that is in force, another configuration on SIGHUP, the end on SIGTERM and SIGINT.
+//! configuration that is in force, another configuration on SIGHUP, changes that the operator asks
+//! for, the end on SIGTERM and SIGINT.
+//!
+//! `changes` does what the admin API asks for, `telling` makes events and lines of what happens.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,23 +11,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use crate::api::Event;
 use crate::balancer::Handle;
 use crate::cli::Serve;
 use crate::config::plan::{Address, BackendConfig, Destination, Target};
-use crate::config::{Config, Draft, LARGEST_FILE, ProcessConfig, ReadError};
+use crate::config::{Config, Draft, LARGEST_FILE, Problems, ReadError};
 use crate::core::moment::Moment;
+use crate::core::wanted::AdminState;
 use crate::shard::backend::Backend;
 use crate::shard::pool::Pool;
 use crate::shard::shared::Stopping;
 
+use super::admin::doors::Door;
+use super::admin::{App, Refusal, Request};
 use super::checks::{Checker, Watched};
+use super::events::{Kind, News};
+use super::overrides::Overrides;
 use super::resolve::{Source, follow};
 use super::runtime::read_file;
-use super::world::Changes;
+use super::state_file;
+use super::world::BindError;
+
+mod changes;
+mod telling;
+
+use changes::Keeper;
+use telling::Told;
 
 /// What keeps the running balancer in step with the world.
 #[derive(Debug)]
@@ -32,43 +48,93 @@ pub struct Manager {
     balancer: Handle,
     /// As it was started: names the file to read again.
     serve: Serve,
+    /// As the file or the options have it.
     config: Config,
+    /// What the operator changed of it.
+    overrides: Overrides,
+    /// Where these are kept.
+    keeper: Option<Keeper>,
+    app: Arc<App>,
+    requests: Receiver<Request>,
     checker: Checker,
     /// One for each name that backends have.
     names: Vec<JoinHandle<()>>,
+    told: Told,
+}
+
+/// What a manager begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The command line.
+    pub serve: Serve,
+    /// As the file or the options have it.
+    pub config: Config,
+    /// What was kept from before, and is in force.
+    pub overrides: Overrides,
+    /// Where the admin API is.
+    pub doors: Vec<Door>,
+    /// What it answers from.
+    pub app: Arc<App>,
+    /// What it asks for.
+    pub requests: Receiver<Request>,
 }
 
 impl Manager {
-    /// The manager of a balancer that was started with `config`. To be made on the control thread.
+    /// The manager of a balancer that was started with what it begins with. To be made on the control
+    /// thread.
     #[must_use]
-    pub fn new(balancer: Handle, serve: Serve, config: Config) -> Self {
-        let told = balancer.clone();
-        let on_change = Rc::new(move |key: &str, up: bool, _evidence: &str| {
-            on_health_change(&told, key, up);
+    pub fn new(balancer: Handle, beginning: Beginning) -> Self {
+        let Beginning { serve, config, overrides, doors, app, requests } = beginning;
+        let told = Told::default();
+        let (of, events, seen) = (balancer.clone(), Arc::clone(&app.events), told.clone());
+        let on_change = Rc::new(move |key: &str, up: bool, evidence: &str| {
+            telling::on_health_change(&of, &events, key, up, evidence);
+            seen.note_health(key, up);
         });
         let clock = || Moment::from_ns(uring::monotonic_ns());
         let checker = Checker::new(clock, on_change);
-        Self { balancer, serve, config, checker, names: Vec::new() }
+        let keeper = config.process.state_file.clone().map(Keeper::new);
+        super::admin::open(doors, &app);
+        let names = Vec::new();
+        Self { balancer, serve, config, overrides, keeper, app, requests, checker, names, told }
     }
 
     /// Goes on until the process ends.
     pub async fn run(mut self, mut signals: UnboundedReceiver<Signal>) {
         self.keep_in_step();
+        self.begin();
         let mut stops = 0;
-        while let Some(signal) = signals.recv().await {
-            match (signal, stops) {
-                (Signal::SIGHUP, 0) => self.reload().await,
-                (Signal::SIGHUP, _) => warn!("SIGHUP: nothing is read again while stopping"),
-                (_, 0) => self.drain(signal),
-                (_, 1) => {
-                    info!("{signal} again: cutting what is open");
-                    self.balancer.stop(Stopping::Cut);
-                }
-                // Whatever hangs.
-                _ => std::process::exit(0),
+        let mut look = tokio::time::interval(LOOK_AGAIN_AFTER);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                signal = signals.recv() => match signal {
+                    Some(signal) => self.on_signal(signal, &mut stops).await,
+                    None => return,
+                },
+                Some(request) = self.requests.recv() => self.on_request(request, stops > 0).await,
+                _ = look.tick() => self.look(),
             }
-            stops += u32::from(signal != Signal::SIGHUP);
         }
+    }
+
+    async fn on_signal(&mut self, signal: Signal, stops: &mut u32) {
+        match (signal, *stops) {
+            // It has been told what came of it.
+            (Signal::SIGHUP, 0) => drop(self.reload("SIGHUP").await),
+            (Signal::SIGHUP, _) => warn!("SIGHUP: nothing is read again while stopping"),
+            (_, 0) => self.drain(signal),
+            (_, 1) => {
+                info!("{signal} again: cutting what is open");
+                let news = News::info(Kind::Stop, "evenkeel", "what is open is cut");
+                self.app.events.push(news.because(format!("{signal} again")));
+                self.balancer.stop(Stopping::Cut);
+            }
+            // Whatever hangs.
+            _ => std::process::exit(0),
+        }
+        *stops += u32::from(signal != Signal::SIGHUP);
     }
 
     fn drain(&self, signal: Signal) {
@@ -76,47 +142,87 @@ impl Manager {
             self.balancer.shared().counters.iter().map(|one| one.sessions.value()).sum();
         let drain = self.balancer.shared().drain();
         let drain = humantime::format_duration(drain);
-        info!("{signal}: stopping; {open} open sessions have {drain} to end; once more cuts them");
+        let told =
+            format!("stopping; {open} open sessions have {drain} to end; once more cuts them");
+        info!("{signal}: {told}");
+        let news = News::info(Kind::Stop, "evenkeel", told);
+        self.app.events.push(news.because(signal.to_string()));
         self.balancer.stop(Stopping::Drain);
     }
 
     /// Reads the file again. What is wrong with it is told, and changes nothing.
-    async fn reload(&mut self) {
+    async fn reload(&mut self, by: &str) -> Result<Event, Refusal> {
         let Some(path) = self.serve.config.clone() else {
-            return warn!("SIGHUP: there is no file to read again; start with --config FILE");
+            warn!("{by}: there is no file to read again; start with --config FILE");
+            return Err(Refusal::conflict(
+                "there is no file to read again; start with --config FILE",
+            ));
         };
         let text = read_file(&path, LARGEST_FILE).await.map_err(ReadError::from);
-        let serve = self.serve.clone();
-        // Names are looked up, which may take seconds.
-        let config = tokio::task::spawn_blocking(move || {
-            Config::resolve(&Draft::from_text(&serve, &path, text)?)
-        });
-        match config.await {
-            Ok(Ok(config)) => self.apply(config),
-            Ok(Err(problems)) => {
-                error!(
-                    "SIGHUP: the configuration stays as it is, because the new one is wrong: {problems}"
-                );
-            }
-            Err(error) => error!("SIGHUP: the configuration stays as it is: {error}"),
+        let (serve, bytes) = (self.serve.clone(), text.as_ref().ok().cloned());
+        let (mut overrides, mut lost) = (Overrides::default(), Vec::new());
+        match self.keeper {
+            Some(_) => overrides = self.overrides.clone(),
+            None => lost = self.overrides.list(),
         }
+        // Names are looked up, which may take seconds.
+        let read = tokio::task::spawn_blocking(move || {
+            let config = Config::resolve(&Draft::from_text(&serve, &path, text)?)?;
+            let unknown = state_file::look_up(&mut overrides, &config.listeners);
+            Ok::<_, Problems>((config, overrides, unknown))
+        });
+        let wrong = match read.await {
+            Ok(Ok((config, overrides, unknown))) => {
+                lost.extend(unknown);
+                match self.apply(config, overrides, lost, by) {
+                    Ok(event) => {
+                        if let (Some(file), Some(bytes)) = (&self.app.file, bytes) {
+                            file.note(&bytes);
+                        }
+                        return Ok(event);
+                    }
+                    Err(error) => error.to_string(),
+                }
+            }
+            Ok(Err(problems)) => format!("the new one is wrong: {problems}"),
+            Err(error) => error.to_string(),
+        };
+        error!("{by}: the configuration stays as it is, because {wrong}");
+        let news = News::error(Kind::ReloadFailed, self.file(), "the configuration stays as it is");
+        self.app.events.push(news.because(format!("{by}: {wrong}")));
+        Err(Refusal::unusable(format!("the configuration stays as it is, because {wrong}")))
     }
 
-    fn apply(&mut self, config: Config) {
-        match self.balancer.apply(&config) {
-            Ok(mut changes) => {
-                changes.ignored.extend(needs_restart(&self.config.process, &config.process));
-                self.balancer.shared().set_drain(config.process.drain_timeout);
-                config.warnings.iter().for_each(|problem| warn!("{problem}"));
-                self.config.listeners = config.listeners;
-                self.config.pools = config.pools;
-                self.config.process.drain_timeout = config.process.drain_timeout;
-                self.config.process.resolve_ttl_min = config.process.resolve_ttl_min;
-                self.keep_in_step();
-                tell(&changes);
-            }
-            Err(error) => error!("SIGHUP: the configuration stays as it is: {error}"),
-        }
+    /// Puts another configuration in force, with what was changed of it, and tells of that.
+    fn apply(
+        &mut self,
+        config: Config,
+        mut overrides: Overrides,
+        mut lost: Vec<String>,
+        by: &str,
+    ) -> Result<Event, BindError> {
+        lost.extend(overrides.forget_unfit(&config.pools));
+        let pools = overrides.over(&config.pools);
+        let mut changes = self.balancer.apply(&config.listeners, &pools)?;
+        changes.ignored.extend(telling::needs_restart(&self.config.process, &config.process));
+        self.balancer.shared().set_drain(config.process.drain_timeout);
+        config.warnings.iter().for_each(|problem| warn!("{problem}"));
+        self.config.listeners = config.listeners;
+        self.config.pools = config.pools;
+        self.config.process.drain_timeout = config.process.drain_timeout;
+        self.config.process.resolve_ttl_min = config.process.resolve_ttl_min;
+        self.app.token.store(Arc::new(config.process.admin.token.clone()));
+        self.config.process.admin.token = config.process.admin.token;
+        self.overrides = overrides;
+        self.keep_in_step();
+        Ok(self.tell_reload(&changes, &lost, by))
+    }
+
+    /// What is in force: the configuration with what was changed of it.
+    fn in_force(&self) -> Config {
+        let mut config = self.config.clone();
+        config.pools = self.overrides.over(&config.pools);
+        config
     }
 
     /// Checks and names of the configuration that is in force, and no others.
@@ -129,7 +235,8 @@ impl Manager {
                 continue;
             }
             for (config_of, member) in config.backends.iter().zip(&pool.members) {
-                if let Some(health) = &config.health {
+                let checked = config_of.state != AdminState::Maint;
+                if let Some(health) = config.health.as_ref().filter(|_| checked) {
                     watched.push(watch(pool, &member.backend, config_of, health.clone()));
                 }
                 if let Target::Host(endpoint) = &config_of.target
@@ -146,6 +253,7 @@ impl Manager {
         let floor = self.config.process.resolve_ttl_min;
         let follow = |(host, named)| tokio::task::spawn_local(follow_name(host, named, floor));
         self.names.extend(names.into_iter().map(follow));
+        self.note();
     }
 }
 
@@ -201,68 +309,5 @@ fn key(pool: &Pool, backend: &Backend) -> String {
     format!("{}/{}", pool.name, backend.name)
 }
 
-/// Those who wait look again, and sessions of a dead backend are cut if that is wanted.
-fn on_health_change(balancer: &Handle, changed: &str, up: bool) {
-    let world = balancer.world();
-    for (_, pool) in world.pools() {
-        let mut members = pool.members.iter();
-        let Some(member) = members.find(|member| key(pool, &member.backend) == changed) else {
-            continue;
-        };
-        pool.state.stir();
-        if !up && pool.close_when_down {
-            let (shared, uid) = (Arc::clone(balancer.shared()), member.backend.uid);
-            tokio::task::spawn_local(async move {
-                while shared.cut_sessions_of(uid).is_err() {
-                    tokio::time::sleep(CUT_AGAIN_AFTER).await;
-                }
-            });
-        }
-    }
-}
-
-/// What a running program cannot change.
-fn needs_restart(before: &ProcessConfig, now: &ProcessConfig) -> Vec<String> {
-    let differs = [
-        ("shards or cpus", before.cpus != now.cpus),
-        ("engine", before.engine != now.engine),
-        // Where nothing is said they follow from what else is in the file.
-        ("max_sessions", before.asked.max_sessions != now.asked.max_sessions),
-        ("buffers", before.asked.buffers != now.asked.buffers),
-        ("busy_poll", before.busy_poll != now.busy_poll),
-        ("report_interval", before.report_interval != now.report_interval),
-        ("log_level", before.log_level != now.log_level),
-    ];
-    let differs = differs.into_iter().filter(|(_, differs)| *differs);
-    differs.map(|(what, _)| format!("{what} of the process")).collect()
-}
-
-fn tell(changes: &Changes) {
-    let Changes {
-        listeners_added,
-        listeners_removed,
-        backends_added,
-        backends_removed,
-        changed,
-        ignored,
-    } = changes;
-    let parts = [
-        ("listening on", listeners_added),
-        ("not listening any more on", listeners_removed),
-        ("new backends", backends_added),
-        ("backends removed", backends_removed),
-        ("changed", changed),
-    ];
-    let parts = parts.into_iter().filter(|(_, list)| !list.is_empty());
-    let parts: Vec<_> = parts.map(|(what, list)| format!("{what} {}", list.join(", "))).collect();
-    match parts.is_empty() {
-        true => info!("SIGHUP: the configuration is the same"),
-        false => info!("SIGHUP: the new configuration is in force: {}", parts.join("; ")),
-    }
-    if !ignored.is_empty() {
-        warn!("SIGHUP: to be changed by a restart only: {}", ignored.join(", "));
-    }
-}
-
-/// Shards that are behind with what they have to cut are asked again.
-const CUT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// What shards have to tell is asked for this often.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);

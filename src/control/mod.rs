@@ -5,11 +5,16 @@
 //!
 //! What is found out goes to atomics that shards read, and to the closures of who started it.
 
+pub mod admin;
 pub mod checks;
+pub mod drift;
+pub mod events;
 pub mod ever;
 pub mod manager;
+pub mod overrides;
 pub mod page;
 pub mod probe;
 pub mod resolve;
 pub mod runtime;
+pub mod state_file;
 pub mod world;

@@ -28,6 +28,8 @@ pub struct World {
     shared: Arc<Shared>,
     listeners: Vec<KnownListener>,
     pools: HashMap<String, KnownPool>,
+    /// Names of the pools, in the order of the configuration.
+    order: Vec<String>,
     /// Listeners that are not configured any more and whose sockets may be closing still.
     retired: Vec<Weak<Listener>>,
     /// Closed, and not known to every shard yet.
@@ -69,9 +71,9 @@ impl World {
     /// Nothing is in force.
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Self {
-        let (listeners, pools, ever) =
-            (Vec::new(), HashMap::new(), Ever::new(shared.counters.len()));
-        Self { shared, listeners, pools, leaving: Vec::new(), retired: Vec::new(), ever }
+        let (listeners, pools, order) = (Vec::new(), HashMap::new(), Vec::new());
+        let (leaving, retired, ever) = (Vec::new(), Vec::new(), Ever::new(shared.counters.len()));
+        Self { shared, listeners, pools, order, leaving, retired, ever }
     }
 
     /// Puts a configuration in force.
@@ -102,6 +104,7 @@ impl World {
         self.publish(&known_listeners, pools, &known_pools);
         self.retire(&known_listeners, &known_pools, &mut changes);
         (self.listeners, self.pools) = (known_listeners, known_pools);
+        self.order = pools.iter().map(|config| config.name.clone()).collect();
         Ok(changes)
     }
 
@@ -115,9 +118,15 @@ impl World {
         self.listeners.iter().map(|known| &known.listener)
     }
 
-    /// The pools with their configuration.
+    /// The listeners as they are configured.
+    pub fn listener_configs(&self) -> impl Iterator<Item = &ListenerConfig> {
+        self.listeners.iter().map(|known| &known.config)
+    }
+
+    /// The pools with their configuration, in the order of it.
     pub fn pools(&self) -> impl Iterator<Item = (&PoolConfig, &Arc<Pool>)> {
-        self.pools.values().map(|known| (&known.config, &known.pool))
+        let known = self.order.iter().filter_map(|name| self.pools.get(name));
+        known.map(|known| (&known.config, &known.pool))
     }
 
     /// What was counted, also of what is gone.

@@ -213,6 +213,14 @@ impl Condition {
         ejections.is_ejected(now).then(|| ejections.until())
     }
 
+    /// Whether so many connects failed that it should be ejected, and it is not.
+    #[must_use]
+    pub fn should_be_ejected(&self, now: Moment, policy: &EjectionConfig) -> bool {
+        let ejections = self.ejections();
+        let enough = u16::try_from(policy.after.get()).unwrap_or(u16::MAX);
+        self.is_up() && !ejections.is_ejected(now) && ejections.failures() >= enough
+    }
+
     /// For metrics.
     #[must_use]
     pub fn totals(&self) -> ConditionTotals {

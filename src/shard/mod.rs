@@ -15,6 +15,7 @@ pub mod epoll;
 pub mod histogram;
 pub mod listener;
 mod listeners;
+pub mod notices;
 pub mod outgoing;
 pub mod per_ip;
 mod pipes;

@@ -238,6 +238,29 @@ impl Pool {
         enough_left(up.count(), serving().count())
     }
 
+    /// The part of its weight that a backend gets now, in 256ths.
+    #[must_use]
+    pub fn warmth(&self, id: BackendId, now: Moment) -> u32 {
+        use balance::Pool as _;
+        Present { pool: self, now }.warmth(id)
+    }
+
+    /// Whether it uses backends that should be out, because too many are: one whose connects fail
+    /// stays in, or nobody is left but those that are ejected.
+    #[must_use]
+    pub fn fails_open(&self, now: Moment) -> bool {
+        let serving = || self.members.iter().filter(|one| one.state == AdminState::Ready);
+        let is = |health| serving().any(|one| one.backend.condition.health(now) == health);
+        if is(Health::Ejected) && !is(Health::Up) {
+            return true;
+        }
+        let Some(ejection) = &self.ejection else { return false };
+        (0..).map(BackendId).zip(&self.members).any(|(id, member)| {
+            let stays = member.backend.condition.should_be_ejected(now, ejection);
+            member.state == AdminState::Ready && stays && !self.can_spare(id, now)
+        })
+    }
+
     /// Whether a backend is well and has as much as it may.
     #[must_use]
     pub fn is_full(&self, id: BackendId, now: Moment) -> bool {

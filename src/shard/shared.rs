@@ -13,6 +13,7 @@ use super::bells::{Bells, Crowd};
 use super::commands::Command;
 use super::counters::Counters;
 use super::listener::Listener;
+use super::notices::Notices;
 use super::pool::Pool;
 use super::record::Records;
 
@@ -26,6 +27,8 @@ pub struct Shared {
     pub counters: Vec<CachePadded<Counters>>,
     /// Wakes them.
     pub bells: Arc<Bells>,
+    /// What shards have to tell the operator.
+    pub notices: Notices,
     /// Backends whose sessions are to be cut, by uid; one list for each shard.
     cuts: Vec<ArrayQueue<u32>>,
     /// What shards are asked; one list for each.
@@ -70,6 +73,7 @@ impl Shared {
             version: CachePadded::default(),
             counters: (0..shards).map(|_| CachePadded::default()).collect(),
             bells,
+            notices: Notices::default(),
             cuts: (0..shards).map(|_| ArrayQueue::new(CUTS)).collect(),
             commands: (0..shards).map(|_| ArrayQueue::new(COMMANDS)).collect(),
             records: None,

@@ -10,6 +10,7 @@ use crate::core::even::elsewhere;
 use crate::core::moment::Moment;
 use crate::core::session::Session;
 use crate::shard::driver::{Driver, Outcome};
+use crate::shard::notices::What;
 
 use super::here::{Extra, Here};
 use super::listen::{Closing, accept_of, accept_owner};
@@ -128,6 +129,8 @@ impl<D: Driver> Shard<D> {
         (0..self.listening.len()).for_each(|index| self.cancel_accepts(index));
         if self.now >= self.tell_pause_at {
             self.tell_pause_at = self.now + TELL_PAUSE_AGAIN;
+            let why = errno.desc();
+            self.shared.notices.push(What::AcceptPaused { shard: self.index, why });
             warn!(
                 "accepting pauses for {ACCEPT_PAUSE:?}: {}; raise `ulimit -n` or lower \
                  --max-sessions",

@@ -155,7 +155,7 @@ impl<D: Driver> Shard<D> {
             return;
         }
         let verdict = here.pool.note_failed(backend, self.now);
-        self.log_verdict(here, backend, verdict);
+        self.tell_verdict(here, backend, verdict, errno);
     }
 
     /// Takes the session off the count that it is in.

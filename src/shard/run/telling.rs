@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tracing::{info, warn};
 use uring::{Errno, Owner};
@@ -13,6 +14,7 @@ use crate::core::session::Next;
 use crate::core::{BackendId, Candidate};
 use crate::shard::condition::Verdict;
 use crate::shard::driver::Driver;
+use crate::shard::notices::What;
 
 use super::{ALIVE, Entry, Here, Shard};
 
@@ -77,12 +79,20 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    pub(super) fn log_verdict(&mut self, here: &Here, backend: BackendId, verdict: Verdict) {
+    pub(super) fn tell_verdict(
+        &mut self,
+        here: &Here,
+        backend: BackendId,
+        verdict: Verdict,
+        errno: Errno,
+    ) {
+        let (in_pool, why) = (Arc::clone(&here.pool), errno.desc());
         let (pool, name) = (&here.pool.name, &here.pool.backend(backend).name);
         match verdict {
             Verdict::Counted => {}
             Verdict::Ejected(time) => {
                 self.counters().ejected.add(1);
+                self.shared.notices.push(What::Ejected { pool: in_pool, backend, time, why });
                 warn!(
                     "backend {name} of pool {pool} is ejected for {}: its connects fail",
                     humantime::format_duration(time)
@@ -91,6 +101,7 @@ impl<D: Driver> Shard<D> {
             Verdict::FailOpen => {
                 self.counters().fail_open.add(1);
                 if self.may_warn() {
+                    self.shared.notices.push(What::FailOpen { pool: in_pool, backend, why });
                     warn!(
                         "pool {pool} fails open: connects to {name} fail, and it stays in all the \
                          same, because half of the pool is out already"

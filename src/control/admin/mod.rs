@@ -1,0 +1,136 @@
+//! The admin API: HTTP on the control thread, beside the checks and the reload. No shard ever waits
+//! for it, and what strangers can do to it is bounded.
+//!
+//! Reading order: [`doors`] are the listening sockets; [`serve`] makes requests of what comes there;
+//! [`auth`] says who may ask; [`answer`] puts both around the routes of [`router`]. What can be seen is
+//! put together in [`status`], [`health`] and [`info`]; what changes something goes to the manager
+//! as a [`Request`].
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api;
+use crate::balancer::Handle;
+use crate::config::admin::Token;
+use crate::config::plan::BackendConfig;
+use crate::core::wanted::AdminState;
+
+use super::drift::ConfigFile;
+use super::events::Events;
+
+mod answer;
+pub mod auth;
+mod changes;
+pub mod doors;
+mod guests;
+mod health;
+pub mod info;
+mod metrics;
+mod page;
+mod problem;
+mod router;
+mod serve;
+mod status;
+mod stream;
+
+pub use problem::Refusal;
+pub use serve::Tally;
+
+/// What every answer is made from.
+#[derive(Debug)]
+pub struct App {
+    /// The balancer.
+    pub handle: Handle,
+    /// What has happened.
+    pub events: Arc<Events>,
+    /// What was found out at the start.
+    pub about: Arc<info::About>,
+    /// What those know who come over the network.
+    pub token: ArcSwap<Option<Token>>,
+    /// What should be known before anything else, as far as only the manager knows it.
+    pub notes: ArcSwap<Notes>,
+    /// The configuration file.
+    pub file: Option<Arc<ConfigFile>>,
+    /// What has happened at the endpoints.
+    pub tally: Arc<Tally>,
+    /// To the manager.
+    pub requests: mpsc::Sender<Request>,
+}
+
+/// What the manager knows and others ask about.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Notes {
+    /// Every effective setting.
+    pub settings: Vec<String>,
+    /// Changes that were made while the program ran and that no file keeps.
+    pub unkept: Vec<String>,
+    /// What the file says, and only a restart brings.
+    pub pending: Vec<String>,
+}
+
+/// What the manager is asked to do.
+#[derive(Debug)]
+pub struct Request {
+    /// Who asks.
+    pub by: String,
+    /// What for.
+    pub change: Change,
+}
+
+/// A change, and who waits for what comes of it.
+#[derive(Debug)]
+pub enum Change {
+    /// One more backend.
+    Add {
+        /// To which pool.
+        pool: String,
+        /// With its addresses.
+        backend: Box<BackendConfig>,
+        /// Whether it is there now.
+        done: Done<()>,
+    },
+    /// A backend has another weight or state.
+    Set {
+        /// Of which pool.
+        pool: String,
+        /// Which.
+        name: String,
+        /// Its weight, if that changes.
+        weight: Option<u16>,
+        /// Its state, if that changes.
+        state: Option<AdminState>,
+        /// Whether that holds now.
+        done: Done<()>,
+    },
+    /// A backend gets no new session.
+    Remove {
+        /// Of which pool.
+        pool: String,
+        /// Which.
+        name: String,
+        /// Whether it is gone now.
+        done: Done<()>,
+    },
+    /// The file is read again.
+    Reload {
+        /// What came of it.
+        done: Done<api::Event>,
+    },
+}
+
+/// Where what came of something goes.
+pub type Done<T> = oneshot::Sender<Result<T, Refusal>>;
+
+/// Serves all endpoints from now on. To be called on the control thread, inside its `LocalSet`.
+pub fn open(doors: Vec<doors::Door>, app: &Arc<App>) {
+    let routes = router::routes(app);
+    for door in doors {
+        let answering = answer::Answering::new(app, &routes, &door.endpoint);
+        tokio::task::spawn_local(serve::serve(door, answering));
+    }
+}
+
+/// Changes that wait for the manager; who comes then waits with its request.
+pub const REQUESTS: usize = 16;

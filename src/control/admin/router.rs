@@ -1,0 +1,102 @@
+//! Which path is answered by whom. GET never changes anything.
+//!
+//! What axum itself finds wrong with a path, a query or a body is told in its words, as a
+//! [`crate::api::Problem`] ([`super::problem`]). A word in a query that is not known is an error, so that
+//! no filter is forgotten by a typo.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::{delete, get, patch, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+
+use super::problem::Refusal;
+use super::{App, changes, health, info, metrics, page, status};
+use crate::api::{Backend, Events, Info, Status};
+
+type Here = State<Arc<App>>;
+
+/// All routes.
+pub(super) fn routes(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(async || page::page()))
+        .route("/healthz", get(async |State(app): Here| health::live(&app).await))
+        .route("/livez", get(async |State(app): Here| health::live(&app).await))
+        .route("/readyz", get(async |State(app): Here| health::ready(&app).await))
+        .route("/info", get(async |State(app): Here| -> Json<Info> { Json(info::info(&app)) }))
+        .route("/metrics", get(async |State(app): Here| metrics::metrics(&app)))
+        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
+        .route("/api/status", get(status))
+        .route("/api/events", get(events))
+        .route("/api/backends", get(backends))
+        .route("/api/pools/{pool}/backends", post(changes::add))
+        .route(
+            "/api/pools/{pool}/backends/{name}",
+            get(backend).merge(patch(changes::set)).merge(delete(changes::remove)),
+        )
+        .route("/api/reload", post(changes::reload))
+        // The body has been read, and is small.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::clone(app))
+}
+
+async fn status(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Status> {
+    Json(status::status(&app))
+}
+
+async fn backends(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Vec<Backend>> {
+    Json(status::all_backends(&app))
+}
+
+async fn backend(
+    State(app): Here,
+    Path((pool, name)): Path<(String, String)>,
+) -> Result<Json<Backend>, Refusal> {
+    one_backend(&app, &pool, &name).map(Json)
+}
+
+/// A backend as it is now.
+pub(super) fn one_backend(app: &App, pool: &str, name: &str) -> Result<Backend, Refusal> {
+    let mut all = status::all_backends(app).into_iter();
+    let found = all.find(|backend| backend.pool == pool && backend.name == name);
+    found.ok_or_else(|| nothing_such(pool, name))
+}
+
+/// There is no such backend.
+pub(crate) fn nothing_such(pool: &str, name: &str) -> Refusal {
+    Refusal::nothing_there(format!(
+        "there is no backend `{name}` in a pool `{pool}`; see /api/backends"
+    ))
+}
+
+/// `GET /api/events`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    #[serde(default)]
+    after: u64,
+    #[serde(default = "all_of_them")]
+    limit: usize,
+}
+
+fn all_of_them() -> usize {
+    crate::control::events::MOST
+}
+
+async fn events(State(app): Here, Query(since): Query<Since>) -> Result<Json<Events>, Refusal> {
+    let most = all_of_them();
+    if !(1..=most).contains(&since.limit) {
+        return Err(Refusal::wrong(format!("limit is {}; write 1 to {most}", since.limit)));
+    }
+    Ok(Json(app.events.after(since.after, since.limit)))
+}
+
+/// A query without a word in it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// What all of this is, for programs.
+const OPENAPI: &str = include_str!("openapi.json");
