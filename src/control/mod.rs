@@ -10,6 +10,7 @@ pub mod checks;
 pub mod drift;
 pub mod events;
 pub mod ever;
+pub mod heartbeat;
 pub mod manager;
 pub mod overrides;
 pub mod page;

@@ -95,6 +95,19 @@ impl Tallies {
         &self.shards[shard]
     }
 
+    /// Bytes over all shards, by direction and path: copied and spliced.
+    #[must_use]
+    pub fn bytes(&self) -> [(u64, u64); 2] {
+        Direction::BOTH.map(|direction| {
+            let place = direction as usize;
+            let of = |one: &Arc<CachePadded<Tally>>| {
+                (one.copied[place].value(), one.spliced[place].value())
+            };
+            let add = |sum: (u64, u64), one: (u64, u64)| (sum.0 + one.0, sum.1 + one.1);
+            self.shards.iter().map(of).fold((0, 0), add)
+        })
+    }
+
     /// Over all shards.
     #[must_use]
     pub fn sum(&self) -> TallySum {

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use crate::config::plan::Destination;
+use crate::control::heartbeat::silent_shards as silent_shards_of;
 use crate::core::BackendId;
 use crate::core::balance::{Pool as _, Standing};
 use crate::shard::pool::{Pool, Present};
@@ -66,8 +67,8 @@ fn is_usable(pool: &Pool, present: &Present<'_>) -> bool {
 
 /// Shards that do not answer when they are woken.
 async fn silent_shards(app: &App) -> Vec<String> {
-    let _ = (app, TIME_TO_TURN);
-    Vec::new()
+    let silent = silent_shards_of(app.handle.shared(), TIME_TO_TURN).await;
+    silent.iter().map(|shard| format!("shard {shard} does not turn")).collect()
 }
 
 /// A turn takes microseconds; one that takes this long does not end.

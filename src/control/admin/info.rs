@@ -11,6 +11,7 @@ use crate::control::events::milliseconds;
 use crate::engine::Engine;
 
 use super::App;
+use super::threads::Threads;
 
 /// What was found out at the start and does not change.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct About {
     ring_flags: Vec<String>,
     /// What the control thread runs on, once that is known.
     pub control: OnceLock<String>,
+    /// The threads of the shards.
+    pub threads: Threads,
     /// The CPU of each shard.
     pub cpus: Vec<usize>,
     /// Sessions that there is room for.
@@ -69,6 +72,7 @@ impl About {
             engine_reason: reason,
             ring_flags: flags.split_whitespace().map(str::to_owned).collect(),
             control: OnceLock::new(),
+            threads: Threads::default(),
             cpus: cpus.clone(),
             sessions_max: (room_a_shard.max_sessions * cpus.len()) as u64,
             files_limit: nofile.now,

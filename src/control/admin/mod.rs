@@ -21,6 +21,7 @@ use super::drift::ConfigFile;
 use super::events::Events;
 
 mod answer;
+mod ask;
 pub mod auth;
 mod changes;
 pub mod doors;
@@ -32,8 +33,10 @@ mod page;
 mod problem;
 mod router;
 mod serve;
+mod sessions;
 mod status;
 mod stream;
+pub mod threads;
 
 pub use problem::Refusal;
 pub use serve::Tally;

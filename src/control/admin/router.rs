@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::problem::Refusal;
-use super::{App, changes, health, info, metrics, page, status};
+use super::{App, changes, health, info, metrics, page, sessions, status};
 use crate::api::{Backend, Events, Info, Status};
 
 type Here = State<Arc<App>>;
@@ -34,8 +34,10 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
         .route("/api/pools/{pool}/backends", post(changes::add))
         .route(
             "/api/pools/{pool}/backends/{name}",
-            get(backend).merge(patch(changes::set)).merge(delete(changes::remove)),
+            get(backend).patch(changes::set).delete(changes::remove),
         )
+        .route("/api/sessions", get(sessions::list).delete(sessions::kill))
+        .route("/api/sessions/{id}", get(sessions::one).delete(sessions::kill_one))
         .route("/api/reload", post(changes::reload))
         // The body has been read, and is small.
         .layer(DefaultBodyLimit::disable())
@@ -43,7 +45,7 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
 }
 
 async fn status(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Status> {
-    Json(status::status(&app))
+    Json(status::status(&app).await)
 }
 
 async fn backends(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Vec<Backend>> {

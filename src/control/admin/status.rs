@@ -3,23 +3,35 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
-use crate::api::{Backend, Banner, Bottleneck, Event, Listener, Pool, Shard, Status};
+use crate::api::{
+    Backend, Banner, Bottleneck, Bytes, Event, Latency, Listener, Pool, Shard, Status,
+};
 use crate::config::plan::{BackendConfig, Destination, PoolConfig, StickyBy, Target};
-use crate::core::BackendId;
+use crate::control::ever::Ever;
 use crate::core::moment::Moment;
 use crate::core::session::EndReason;
 use crate::core::wanted::AdminState;
+use crate::core::{BackendId, Direction};
+use crate::shard::commands::Command;
 use crate::shard::condition::Health;
+use crate::shard::driver::Counts;
+use crate::shard::histogram::{Distribution, bounds_us};
 use crate::shard::pool;
 use crate::shard::shared::Stopping;
+use crate::shard::tally::Tallies;
 
 use super::App;
+use super::ask::all_shards;
 use crate::control::events::milliseconds;
 
 /// The form of the document.
 const SCHEMA: &str = "evenkeel-status-1";
+
+/// Shards that take longer are shown as they are: not alive.
+const A_MOMENT: Duration = Duration::from_millis(250);
 
 /// Events that a status shows.
 const EVENTS: usize = 50;
@@ -46,7 +58,12 @@ impl Now {
 }
 
 /// All of it.
-pub(super) fn status(app: &App) -> Status {
+pub(super) async fn status(app: &App) -> Status {
+    let drivers = all_shards(app.handle.shared(), A_MOMENT, Command::Counts).await;
+    put_together(app, &drivers)
+}
+
+fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
     let now = Now::read();
     let latest = app.events.latest();
     let shared = app.handle.shared();
@@ -61,9 +78,10 @@ pub(super) fn status(app: &App) -> Status {
         uptime_seconds: app.about.started.elapsed().as_secs(),
         events: app.events.last(EVENTS),
         bottleneck: Bottleneck { who: "nobody".to_owned(), ..Bottleneck::default() },
-        shards: shards(app),
+        shards: shards(app, drivers),
         ended: ended(app),
-        counters: counters(app),
+        counters: counters(app, drivers),
+        bounds_us: bounds_us(),
         ..Status::default()
     };
     status.sessions = shared.counters.iter().map(|one| one.sessions.value()).sum();
@@ -73,7 +91,7 @@ pub(super) fn status(app: &App) -> Status {
     }
     for (config, pool) in world.pools() {
         let backends = backends(config, pool, now, &latest);
-        status.pools.push(self::pool(config, pool, now, &backends));
+        status.pools.push(self::pool(config, pool, now, &backends, world.ever()));
         status.backends.extend(backends);
     }
     drop(world);
@@ -142,6 +160,7 @@ fn backend(
     let member = pool.member(id);
     let (known, condition) = (&member.backend, &member.backend.condition);
     let state = state_of(seen, id);
+    let sum = known.tallies.sum();
     let (connected, failed) = known.connected_and_failed();
     let (host, port) = match &config.target {
         Target::Host(endpoint) => (endpoint.host.clone(), endpoint.port),
@@ -179,6 +198,13 @@ fn backend(
         connected,
         failed,
         ejections: condition.totals().ejections,
+        ended: ended_by_reason(&sum.ended),
+        to_backend: bytes(sum.bytes(Direction::ClientToBackend)),
+        to_clients: bytes(sum.bytes(Direction::BackendToClient)),
+        connect: latency(&sum.connect),
+        first_byte: latency(&sum.first_byte),
+        response: latency(&sum.response),
+        session: latency(&sum.session),
         ..Backend::default()
     }
 }
@@ -198,7 +224,15 @@ fn state_of(seen: &Seen<'_>, id: BackendId) -> &'static str {
     }
 }
 
-fn pool(config: &PoolConfig, pool: &pool::Pool, now: Now, backends: &[Backend]) -> Pool {
+fn pool(
+    config: &PoolConfig,
+    pool: &pool::Pool,
+    now: Now,
+    backends: &[Backend],
+    ever: &Ever,
+) -> Pool {
+    let mut sums = Sums::default();
+    ever.of_pool(&pool.name).for_each(|(_, tallies)| sums.add(tallies));
     let sticky = pool.state.sticky.as_ref().map_or(0, crate::shard::sticky::Sticky::len);
     Pool {
         name: config.name.clone(),
@@ -213,10 +247,57 @@ fn pool(config: &PoolConfig, pool: &pool::Pool, now: Now, backends: &[Backend]) 
         fail_open: pool.fails_open(now.moment),
         waiting: pool.state.crowd.len(),
         connections: backends.iter().map(|backend| backend.connections).sum(),
-        connected: backends.iter().map(|backend| backend.connected).sum(),
-        failed: backends.iter().map(|backend| backend.failed).sum(),
-        ..Pool::default()
+        connected: sums.connected,
+        failed: sums.failed,
+        to_backend: sums.to_backend,
+        to_clients: sums.to_clients,
     }
+}
+
+/// What all backends that a pool has or had come to.
+#[derive(Default)]
+struct Sums {
+    connected: u64,
+    failed: u64,
+    to_backend: Bytes,
+    to_clients: Bytes,
+}
+
+impl Sums {
+    fn add(&mut self, tallies: &Tallies) {
+        self.connected += tallies.connected.load(Ordering::Relaxed);
+        self.failed += tallies.failed.load(Ordering::Relaxed);
+        let [to_backend, to_clients] = tallies.bytes();
+        for (sum, (copied, spliced)) in
+            [(&mut self.to_backend, to_backend), (&mut self.to_clients, to_clients)]
+        {
+            sum.copied += copied;
+            sum.spliced += spliced;
+        }
+    }
+}
+
+const fn bytes((copied, spliced): (u64, u64)) -> Bytes {
+    Bytes { copied, spliced }
+}
+
+/// A distribution as it is told.
+pub(super) fn latency(seen: &Distribution) -> Latency {
+    let count = seen.count();
+    Latency {
+        count,
+        sum_us: seen.sum_ns() / 1000,
+        p50_us: seen.quantile_us(0.5),
+        p90_us: seen.quantile_us(0.9),
+        p99_us: seen.quantile_us(0.99),
+        p999_us: seen.quantile_us(0.999),
+        buckets: if count > 0 { seen.between(&bounds_us()) } else { Vec::new() },
+    }
+}
+
+fn ended_by_reason(ended: &[u64; EndReason::ALL.len()]) -> BTreeMap<String, u64> {
+    let all = EndReason::ALL.into_iter().zip(ended).filter(|(_, count)| **count > 0);
+    all.map(|(reason, count)| (reason.label().to_owned(), *count)).collect()
 }
 
 fn sticky_key(config: &PoolConfig) -> &'static str {
@@ -228,6 +309,7 @@ fn sticky_key(config: &PoolConfig) -> &'static str {
 }
 
 fn listener(listener: &Arc<crate::shard::listener::Listener>) -> Listener {
+    let ended = listener.tallies.ended();
     Listener {
         name: listener.name.clone(),
         address: listener.address.to_string(),
@@ -235,11 +317,14 @@ fn listener(listener: &Arc<crate::shard::listener::Listener>) -> Listener {
         sessions: listener.gate.sessions(),
         max_sessions: listener.max_sessions,
         waiting: listener.gate.crowd.len(),
-        ..Listener::default()
+        accepted: listener.tallies.accepted(),
+        denied: ended[EndReason::Denied as usize],
+        ended: ended_by_reason(&ended),
     }
 }
 
-fn shards(app: &App) -> Vec<Shard> {
+fn shards(app: &App, drivers: &[Option<Counts>]) -> Vec<Shard> {
+    let cpu_ms = app.about.threads.cpu_ms();
     let counters = app.handle.shared().counters.iter();
     counters
         .zip(&app.about.cpus)
@@ -251,35 +336,38 @@ fn shards(app: &App) -> Vec<Shard> {
             accepted: counters.accepted.value(),
             handed_over: counters.handed_over.value(),
             taken_over: counters.taken_over.value(),
-            to_backend: crate::api::Bytes {
-                copied: counters.bytes_to_backends_copied.value(),
-                spliced: counters.bytes_to_backends_spliced.value(),
-            },
-            to_clients: crate::api::Bytes {
-                copied: counters.bytes_to_clients_copied.value(),
-                spliced: counters.bytes_to_clients_spliced.value(),
-            },
-            alive: true,
-            ..Shard::default()
+            turns: counters.turns.value(),
+            cpu_ms: cpu_ms.get(index).copied().unwrap_or(0),
+            to_backend: bytes((
+                counters.bytes_to_backends_copied.value(),
+                counters.bytes_to_backends_spliced.value(),
+            )),
+            to_clients: bytes((
+                counters.bytes_to_clients_copied.value(),
+                counters.bytes_to_clients_spliced.value(),
+            )),
+            alive: drivers[index].is_some(),
         })
         .collect()
 }
 
 fn ended(app: &App) -> BTreeMap<String, u64> {
-    let counters = &app.handle.shared().counters;
-    let sum = |reason: EndReason| -> u64 {
-        counters.iter().map(|one| one.ended[reason as usize].value()).sum()
-    };
-    let all = EndReason::ALL.into_iter().map(|reason| (reason.label().to_owned(), sum(reason)));
-    all.filter(|(_, count)| *count > 0).collect()
+    let mut ended = [0; EndReason::ALL.len()];
+    for counters in &app.handle.shared().counters {
+        ended.iter_mut().zip(&counters.ended).for_each(|(sum, one)| *sum += one.value());
+    }
+    ended_by_reason(&ended)
 }
 
-fn counters(app: &App) -> BTreeMap<String, u64> {
+fn counters(app: &App, drivers: &[Option<Counts>]) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for counters in &app.handle.shared().counters {
         for (name, value) in counters.list() {
             *sums.entry(name.to_owned()).or_insert(0) += value;
         }
+    }
+    for (name, value) in drivers.iter().flatten().flatten() {
+        *sums.entry((*name).to_owned()).or_insert(0) += value;
     }
     sums.extend(app.tally.list().map(|(name, value)| (name.to_owned(), value)));
     sums.insert("notices_lost".to_owned(), app.handle.shared().notices.lost());
