@@ -129,6 +129,7 @@ fn key_of(name: &str) -> String {
         "backends" => "`backends` in [pool.NAME]".to_owned(),
         "original_dst" => "`destination = \"original-dst\"` in [pool.NAME]".to_owned(),
         "backend_max_connections" => "`max_connections` in [[pool.NAME.backend]]".to_owned(),
+        "backend_status_port_offset" => "`status_port_offset` in [pool.NAME]".to_owned(),
         "health_check" => "`type` in [pool.NAME.health]".to_owned(),
         "health_check_interval" => "`interval` in [pool.NAME.health]".to_owned(),
         "health_check_timeout" => "`timeout` in [pool.NAME.health]".to_owned(),

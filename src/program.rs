@@ -233,6 +233,7 @@ fn admin(
         token: ArcSwap::from_pointee(config.process.admin.token.clone()),
         notes: ArcSwap::default(),
         file: file.map(|path| Arc::new(ConfigFile::as_read(path))),
+        details: Arc::default(),
         tally: Arc::default(),
         requests,
     };

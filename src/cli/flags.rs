@@ -1,7 +1,7 @@
 //! The balancer's options, grouped as the help shows them.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -144,6 +144,9 @@ pub struct PoolFlags {
     /// Up to so much earlier or later, at random [default: a tenth of the age]
     #[arg(long, value_name = "TIME", value_parser = duration_or_none, requires = "max_connection_age")]
     pub max_connection_age_jitter: Option<Duration>,
+    /// Ask each backend for GET /status at its port + N, and show what it says [default: off]
+    #[arg(long, value_name = "N")]
+    pub backend_status_port_offset: Option<NonZeroU16>,
     /// Whether bytes go through pipes, without being copied: while they come in bulk, never, always
     #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
     pub splice: SpliceName,

@@ -154,6 +154,7 @@ impl PoolConfig {
             slow_start: None,
             health: Some(HealthConfig::defaults()),
             ejection: Some(EjectionConfig::defaults()),
+            status_port_offset: None,
         }
     }
 
@@ -169,6 +170,7 @@ impl PoolConfig {
             slow_start: None,
             health: None,
             ejection: None,
+            status_port_offset: None,
             ..self
         }
     }

@@ -122,6 +122,7 @@ fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> 
         },
         splice: flags.splice.into(),
         slow_start: flags.slow_start,
+        status_port_offset: flags.backend_status_port_offset,
         health: health_config(health)?,
         ..defaults
     };

@@ -141,6 +141,8 @@ pub struct PoolConfig {
     pub health: Option<HealthConfig>,
     /// Passive ejection.
     pub ejection: Option<EjectionConfig>,
+    /// How much higher the port is at which backends are asked for `/status`, if they are.
+    pub status_port_offset: Option<NonZeroU16>,
 }
 
 /// Where the sessions of a pool go.

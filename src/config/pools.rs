@@ -83,6 +83,7 @@ fn combine_rest(table: PoolTable, name: String, own: &Own, source: &mut Source<'
         max_age,
         splice: value(table.splice).map_or(defaults.splice, |word| word.0.into()),
         slow_start: some_time(table.slow_start),
+        status_port_offset: value(table.status_port_offset),
         ..defaults
     }
 }
@@ -288,7 +289,7 @@ pub(super) const HEALTHY_STATUS: [(u16, u16); 1] = [(200, 399)];
 /// The tables of the algorithms have a few places for each.
 pub(crate) const MOST_BACKENDS: usize = 4096;
 
-const OF_BACKENDS: [&str; 8] = [
+const OF_BACKENDS: [&str; 9] = [
     "algorithm",
     "sticky_key",
     "slow_start",
@@ -297,4 +298,5 @@ const OF_BACKENDS: [&str; 8] = [
     "eject_time_max",
     "session_failover",
     "on_marked_down",
+    "status_port_offset",
 ];

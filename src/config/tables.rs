@@ -107,6 +107,7 @@ pub(super) struct PoolTable {
     pub(super) eject_after: Key<Whole<0, { u32::MAX }>>,
     pub(super) eject_time: Key<Duration>,
     pub(super) eject_time_max: Key<Duration>,
+    pub(super) status_port_offset: Key<NonZeroU16>,
 }
 
 /// `[pool.NAME.health]`

@@ -29,6 +29,7 @@ use crate::shard::shared::Stopping;
 use super::admin::doors::Door;
 use super::admin::{App, Refusal, Request};
 use super::checks::{Checker, Watched};
+use super::details::{Asked, Curious};
 use super::events::{Kind, News};
 use super::overrides::Overrides;
 use super::resolve::{Source, follow};
@@ -57,6 +58,7 @@ pub struct Manager {
     app: Arc<App>,
     requests: Receiver<Request>,
     checker: Checker,
+    curious: Curious,
     /// One for each name that backends have.
     names: Vec<JoinHandle<()>>,
     told: Told,
@@ -95,8 +97,20 @@ impl Manager {
         let checker = Checker::new(clock, on_change);
         let keeper = config.process.state_file.clone().map(Keeper::new);
         super::admin::open(doors, &app);
-        let names = Vec::new();
-        Self { balancer, serve, config, overrides, keeper, app, requests, checker, names, told }
+        let curious = Curious::new(Arc::clone(&app.details));
+        Self {
+            balancer,
+            serve,
+            config,
+            overrides,
+            keeper,
+            app,
+            requests,
+            checker,
+            curious,
+            names: Vec::new(),
+            told,
+        }
     }
 
     /// Goes on until the process ends.
@@ -227,7 +241,7 @@ impl Manager {
 
     /// Checks and names of the configuration that is in force, and no others.
     fn keep_in_step(&mut self) {
-        let mut watched = Vec::new();
+        let (mut watched, mut asked) = (Vec::new(), Vec::new());
         let mut names: BTreeMap<String, Vec<Named>> = BTreeMap::new();
         for (config, pool) in self.balancer.world().pools() {
             // The stand-in of the original destination has no name that means anything.
@@ -236,6 +250,14 @@ impl Manager {
             }
             for (config_of, member) in config.backends.iter().zip(&pool.members) {
                 let checked = config_of.state != AdminState::Maint;
+                if let Some(offset) = config.status_port_offset.filter(|_| checked) {
+                    let interval = config.health.as_ref().map(|health| health.interval);
+                    asked.push(Asked {
+                        backend: Arc::clone(&member.backend),
+                        offset: offset.into(),
+                        interval: interval.unwrap_or(ASK_AGAIN_AFTER),
+                    });
+                }
                 if let Some(health) = config.health.as_ref().filter(|_| checked) {
                     watched.push(watch(pool, &member.backend, config_of, health.clone()));
                 }
@@ -249,6 +271,7 @@ impl Manager {
             }
         }
         self.checker.set(watched);
+        self.curious.set(asked);
         self.names.drain(..).for_each(|task| task.abort());
         let floor = self.config.process.resolve_ttl_min;
         let follow = |(host, named)| tokio::task::spawn_local(follow_name(host, named, floor));
@@ -308,6 +331,9 @@ fn watch(
 fn key(pool: &Pool, backend: &Backend) -> String {
     format!("{}/{}", pool.name, backend.name)
 }
+
+/// Where nothing says how often backends are checked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// What shards have to tell is asked for this often.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod checks;
+pub mod details;
 pub mod drift;
 pub mod events;
 pub mod ever;

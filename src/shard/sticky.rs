@@ -46,6 +46,15 @@ impl Sticky {
         Some(place.backend)
     }
 
+    /// The same, without being remembered for longer by that.
+    #[must_use]
+    pub fn peek(&self, client: SocketAddr, now: Moment) -> Option<u32> {
+        let key = self.key(client);
+        let clients = self.stripes.lock(&key);
+        let place = clients.get(&key)?;
+        (!place.is_over(now, self.ttl)).then_some(place.backend)
+    }
+
     /// Remembers that `client` went to the backend with this number.
     pub fn set(&self, client: SocketAddr, backend: u32, now: Moment) {
         let key = self.key(client);

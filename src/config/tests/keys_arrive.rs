@@ -33,6 +33,7 @@ fn every_key_of_a_pool_arrives() {
         eject_after = 1
         eject_time = "6s"
         eject_time_max = "7s"
+        status_port_offset = 10000
         [pool.web.health]
         type = "http"
         interval = "500ms"
@@ -53,6 +54,7 @@ fn every_key_of_a_pool_arrives() {
         "#,
     );
     let config = config.config;
+    assert_eq!(config.status_port_offset.map(u16::from), Some(10_000));
     assert_eq!(config.algorithm, Algorithm::Maglev);
     let sticky = config.sticky.expect("on");
     assert_eq!((sticky.key, sticky.ttl.as_secs()), (StickyBy::IpPort, 120));

@@ -17,6 +17,7 @@ use crate::config::admin::Token;
 use crate::config::plan::BackendConfig;
 use crate::core::wanted::AdminState;
 
+use super::details::Details;
 use super::drift::ConfigFile;
 use super::events::Events;
 
@@ -25,6 +26,7 @@ mod ask;
 pub mod auth;
 mod changes;
 pub mod doors;
+mod explain;
 mod guests;
 mod health;
 pub mod info;
@@ -54,6 +56,8 @@ pub struct App {
     pub token: ArcSwap<Option<Token>>,
     /// What should be known before anything else, as far as only the manager knows it.
     pub notes: ArcSwap<Notes>,
+    /// What backends say of themselves.
+    pub details: Arc<Details>,
     /// The configuration file.
     pub file: Option<Arc<ConfigFile>>,
     /// What has happened at the endpoints.
@@ -128,6 +132,9 @@ pub type Done<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// Serves all endpoints from now on. To be called on the control thread, inside its `LocalSet`.
 pub fn open(doors: Vec<doors::Door>, app: &Arc<App>) {
+    if doors.is_empty() {
+        return;
+    }
     let routes = router::routes(app);
     for door in doors {
         let answering = answer::Answering::new(app, &routes, &door.endpoint);

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::problem::Refusal;
-use super::{App, changes, health, info, metrics, page, sessions, status};
+use super::{App, changes, explain, health, info, metrics, page, sessions, status};
 use crate::api::{Backend, Events, Info, Status};
 
 type Here = State<Arc<App>>;
@@ -38,6 +38,9 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
         )
         .route("/api/sessions", get(sessions::list).delete(sessions::kill))
         .route("/api/sessions/{id}", get(sessions::one).delete(sessions::kill_one))
+        .route("/api/explain/backend", get(explain::backend))
+        .route("/api/explain/session", get(explain::session))
+        .route("/api/explain/client", get(explain::client))
         .route("/api/reload", post(changes::reload))
         // The body has been read, and is small.
         .layer(DefaultBodyLimit::disable())

@@ -10,6 +10,7 @@ use crate::api::{
     Backend, Banner, Bottleneck, Bytes, Event, Latency, Listener, Pool, Shard, Status,
 };
 use crate::config::plan::{BackendConfig, Destination, PoolConfig, StickyBy, Target};
+use crate::control::details::Details;
 use crate::control::ever::Ever;
 use crate::core::moment::Moment;
 use crate::core::session::EndReason;
@@ -65,7 +66,7 @@ pub(super) async fn status(app: &App) -> Status {
 
 fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
     let now = Now::read();
-    let latest = app.events.latest();
+    let known = Known::of(app);
     let shared = app.handle.shared();
     let mut status = Status {
         schema: SCHEMA.to_owned(),
@@ -90,7 +91,7 @@ fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
         status.listeners.push(self::listener(listener));
     }
     for (config, pool) in world.pools() {
-        let backends = backends(config, pool, now, &latest);
+        let backends = backends(config, pool, now, &known);
         status.pools.push(self::pool(config, pool, now, &backends, world.ever()));
         status.backends.extend(backends);
     }
@@ -107,19 +108,27 @@ fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
     status
 }
 
-/// Every backend of every pool.
-pub(super) fn all_backends(app: &App) -> Vec<Backend> {
-    let (now, latest) = (Now::read(), app.events.latest());
-    let world = app.handle.world();
-    world.pools().flat_map(|(config, pool)| backends(config, pool, now, &latest)).collect()
+/// What is known of backends elsewhere.
+struct Known {
+    /// What was last said of each.
+    latest: HashMap<String, Event>,
+    details: Arc<Details>,
 }
 
-fn backends(
-    config: &PoolConfig,
-    pool: &pool::Pool,
-    now: Now,
-    latest: &HashMap<String, Event>,
-) -> Vec<Backend> {
+impl Known {
+    fn of(app: &App) -> Self {
+        Self { latest: app.events.latest(), details: Arc::clone(&app.details) }
+    }
+}
+
+/// Every backend of every pool.
+pub(super) fn all_backends(app: &App) -> Vec<Backend> {
+    let (now, known) = (Now::read(), Known::of(app));
+    let world = app.handle.world();
+    world.pools().flat_map(|(config, pool)| backends(config, pool, now, &known)).collect()
+}
+
+fn backends(config: &PoolConfig, pool: &pool::Pool, now: Now, known: &Known) -> Vec<Backend> {
     if config.destination == Destination::OriginalDst {
         return Vec::new();
     }
@@ -128,7 +137,7 @@ fn backends(
     backends
         .map(|(place, backend)| {
             let seen = Seen { config, pool, now, backups_serve };
-            self::backend(&seen, BackendId(place), backend, latest)
+            self::backend(&seen, BackendId(place), backend, known)
         })
         .collect()
 }
@@ -150,32 +159,28 @@ struct Seen<'a> {
     backups_serve: bool,
 }
 
-fn backend(
-    seen: &Seen<'_>,
-    id: BackendId,
-    config: &BackendConfig,
-    latest: &HashMap<String, Event>,
-) -> Backend {
+fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known) -> Backend {
     let Seen { config: pool_config, pool, now, .. } = *seen;
     let member = pool.member(id);
-    let (known, condition) = (&member.backend, &member.backend.condition);
+    let (itself, condition) = (&member.backend, &member.backend.condition);
     let state = state_of(seen, id);
-    let sum = known.tallies.sum();
-    let (connected, failed) = known.connected_and_failed();
+    let sum = itself.tallies.sum();
+    let (connected, failed) = itself.connected_and_failed();
     let (host, port) = match &config.target {
         Target::Host(endpoint) => (endpoint.host.clone(), endpoint.port),
         Target::Unix(path) => (path.display().to_string(), 0),
     };
-    let last = latest.get(&format!("{}/{}", pool.name, config.name));
+    let last = known.latest.get(&format!("{}/{}", pool.name, config.name));
     let since = condition.down_since().or_else(|| condition.up_since());
     Backend {
         host,
         port,
         active: state == "up",
-        connections: known.active(),
+        connections: itself.active(),
+        details: known.details.of(itself.uid),
         pool: pool.name.clone(),
         name: config.name.clone(),
-        addresses: known.addresses().iter().map(ToString::to_string).collect(),
+        addresses: itself.addresses().iter().map(ToString::to_string).collect(),
         state: state.to_owned(),
         admin: member.state.to_string(),
         health: match condition.health(now.moment) {

@@ -199,7 +199,7 @@ impl Manager {
         }
         if !lost.is_empty() {
             let lost = lost.join(", ");
-            warn!("{by}: what was changed while the program ran is not in force any more: {lost}");
+            warn!("what was changed while the program ran is not in force any more: {lost}");
             text += &format!("; not in force any more: {lost}");
         }
         self.told.known.borrow_mut().pending.clone_from(ignored);

@@ -232,6 +232,7 @@ pub(super) fn pool(
         max_age,
         connect: Connect::default(),
         splice: splice(rng),
+        status_port_offset: None,
         slow_start: None,
         health: None,
         ejection: rng.bool().then(|| EjectionConfig {
