@@ -2,7 +2,6 @@
 //! can do to it, which is nothing.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
-#![expect(dead_code, reason = "every test program uses a part of what they share")]
 
 mod support;
 
