@@ -17,6 +17,7 @@ use crate::shard::Room;
 
 pub mod admin;
 mod cpus;
+pub(crate) mod descriptors;
 pub mod draft;
 mod expand;
 mod flags;
@@ -113,9 +114,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with the cause and the cure.
     pub fn resolve(draft: &Draft) -> Result<Self, Problems> {
+        Self::resolve_under(draft, host::raised_nofile()?)
+    }
+
+    /// The same as if the file limit were `nofile`, which is left as it is.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with the cause and the cure.
+    pub(crate) fn resolve_under(draft: &Draft, nofile: NofileLimit) -> Result<Self, Problems> {
         let (listeners, pools) = resolve::names(draft)?;
         let admin = admin::resolve(&draft.process.admin)?;
-        let process = host::process(&draft.process, &listeners, &pools, admin)?;
+        let process = host::process(&draft.process, &listeners, &pools, admin, nofile)?;
         let mut warnings = draft.warnings.clone();
         warnings.extend(host::warnings(draft));
         Ok(Self { process, listeners, pools, warnings })

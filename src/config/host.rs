@@ -4,13 +4,13 @@ use std::io;
 
 use uring::{CpuList, NofileLimit};
 
-use super::admin::{AdminConfig, CONNECTIONS_AN_ENDPOINT};
+use super::admin::AdminConfig;
 use super::cpus::{CpuProblem, HostCpus};
+use super::descriptors::Takers;
 use super::draft::{At, Draft, ProcessDraft};
 use super::plan::{ListenerConfig, PoolConfig};
 use super::problem::{Place, Problem, Problems};
 use super::{Asked, ProcessConfig};
-use crate::core::relay::Splice;
 use crate::shard::Room;
 
 /// Why a configuration that is well written cannot be used here. How an option is called depends on
@@ -81,12 +81,13 @@ pub enum HostError {
     },
 }
 
-/// The settings of the program, fitted to this host; raises the file limit.
+/// The settings of the program, fitted to this host under that file limit.
 pub(super) fn process(
     draft: &ProcessDraft,
     listeners: &[ListenerConfig],
     pools: &[PoolConfig],
     admin: AdminConfig,
+    nofile: NofileLimit,
 ) -> Result<ProcessConfig, Problems> {
     let at = |place: &Place, error: HostError| Problem::new(place, error.to_string());
     let nowhere = Place::CommandLine;
@@ -95,16 +96,10 @@ pub(super) fn process(
     let shards = draft.shards.as_ref().map(|shards| shards.value);
     let cpus =
         host_cpus.for_shards(shards, draft.cpus.as_ref()).map_err(|error| at(cpus_place, error))?;
-    let nofile = uring::raise_nofile_limit()
-        .map_err(host("the file limit"))
-        .map_err(|error| at(&nowhere, error))?;
-    let splices = pools.iter().any(|pool| pool.splice != Splice::Off);
-    let max_pipes = max_pipes(splices, cpus.len(), nofile);
-    let reserved = RESERVED_FDS + admin.endpoints.len() as u64 * FDS_AN_ENDPOINT;
-    let fds_a_shard = FDS_A_SHARD + listeners.len() as u64 + u64::from(max_pipes) * FDS_A_PIPE;
+    let takers = Takers::new(cpus.len(), listeners.len(), admin.endpoints.len(), pools);
+    let max_pipes = takers.max_pipes(nofile.now);
     let sessions_place = draft.max_sessions.as_ref().map_or(&nowhere, |sessions| &sessions.place);
-    let reserved = reserved + cpus.len() as u64 * fds_a_shard;
-    let max_sessions = max_sessions(draft.max_sessions.as_ref(), cpus.len(), reserved, nofile)
+    let max_sessions = max_sessions(draft.max_sessions.as_ref(), takers, nofile)
         .map_err(|error| at(sessions_place, error))?;
     let max_sessions_a_shard = max_sessions / cpus.len();
     Ok(ProcessConfig {
@@ -160,14 +155,19 @@ pub(super) fn warnings(draft: &Draft) -> Vec<Problem> {
     warnings
 }
 
+/// The limit of this process, raised as far as it may be.
+pub(super) fn raised_nofile() -> Result<NofileLimit, Problem> {
+    let error = host("the file limit");
+    uring::raise_nofile_limit()
+        .map_err(|source| Problem::new(&Place::CommandLine, error(source).to_string()))
+}
+
 fn max_sessions(
     wanted: Option<&At<u32>>,
-    shards: usize,
-    reserved: u64,
+    takers: Takers,
     nofile: NofileLimit,
 ) -> Result<usize, HostError> {
-    let fitting = nofile.now.saturating_sub(reserved) / FDS_A_SESSION;
-    let most = usize::try_from(fitting).unwrap_or(usize::MAX).min(MOST_SESSIONS);
+    let (shards, most) = (takers.shards, takers.sessions(nofile.now));
     if most < shards {
         let option = Place::CommandLine.option("shards");
         return Err(HostError::NoRoom { limit: nofile.now, shards, option });
@@ -177,7 +177,7 @@ fn max_sessions(
     let written = |sessions: usize| place.setting("max_sessions", sessions);
     let asked = written(wanted);
     if wanted > most {
-        let needed = wanted as u64 * FDS_A_SESSION + reserved;
+        let needed = takers.limit_for(wanted as u64);
         let (limit, most) = (nofile.now, written(most));
         return Err(HostError::TooManySessions { asked, needed, limit, most });
     }
@@ -186,13 +186,6 @@ fn max_sessions(
         return Err(HostError::FewerSessionsThanShards { asked, shards, least, fewer });
     }
     Ok(wanted)
-}
-
-/// A small part of the descriptors: a pipe is lent only while it is filled and drained, so many wait
-/// only where many readers are slow.
-fn max_pipes(splices: bool, shards: usize, nofile: NofileLimit) -> u16 {
-    let part = nofile.now / PART_FOR_PIPES / shards as u64 / FDS_A_PIPE;
-    if splices { u16::try_from(part).unwrap_or(MOST_PIPES).min(MOST_PIPES) } else { 0 }
 }
 
 fn buffers_for(max_sessions_a_shard: usize) -> u16 {
@@ -222,23 +215,6 @@ pub(super) fn cpu_unusable(
     HostError::CpuUnusable { option: place.option("cpus"), cpu, problem, allowed }
 }
 
-/// Standard streams, the log, signal handling, libraries.
-const RESERVED_FDS: u64 = 64;
-/// An endpoint of the admin API: its listener, its connections, and one that is turned away.
-const FDS_AN_ENDPOINT: u64 = CONNECTIONS_AN_ENDPOINT as u64 + 2;
-/// Ring or epoll instance, eventfd, and as many to spare as there are of these and a listener.
-const FDS_A_SHARD: u64 = 7;
-/// Its two ends.
-const FDS_A_PIPE: u64 = 2;
-/// Of sixteen descriptors at most one is a pipe's.
-const PART_FOR_PIPES: u64 = 16;
-/// For each shard. With 256 KiB each that is a quarter of what a user without privileges may have in
-/// pipes (`fs.pipe-user-pages-soft`, 64 MiB).
-const MOST_PIPES: u16 = 64;
-/// One to the client and one to the backend.
-const FDS_A_SESSION: u64 = 2;
-/// Keeps the table of a shard in 32 bits wherever the file limit is unlimited.
-const MOST_SESSIONS: usize = 1 << 24;
 /// A busy shard has this many receives and sends under way without waiting.
 const LEAST_BUFFERS: u16 = 512;
 /// 512 MiB for each shard, if as many clients stop reading at once.
@@ -256,7 +232,7 @@ mod tests {
     use super::*;
 
     const LIMIT: NofileLimit = NofileLimit { before: 1024, now: 20_000 };
-    const RESERVED: u64 = RESERVED_FDS + 2 * (FDS_A_SHARD + 1);
+    const TAKERS: Takers = Takers { shards: 2, listeners: 1, endpoints: 0, splices: false };
 
     fn wanted(value: u32) -> Option<At<u32>> {
         Some(At { value, place: Place::CommandLine })
@@ -264,35 +240,39 @@ mod tests {
 
     #[test]
     fn sessions_fit_the_descriptors() {
-        let most = max_sessions(None, 2, RESERVED, LIMIT).expect("plenty");
-        assert_eq!(most, (20_000 - 64 - 16) / 2);
+        let most = max_sessions(None, TAKERS, LIMIT).expect("plenty");
+        assert_eq!(most, TAKERS.sessions(20_000));
         let fewer = wanted(100);
-        assert_eq!(max_sessions(fewer.as_ref(), 2, RESERVED, LIMIT).expect("fewer than fit"), 100);
+        assert_eq!(max_sessions(fewer.as_ref(), TAKERS, LIMIT).expect("fewer than fit"), 100);
     }
 
     #[test]
     fn more_sessions_than_descriptors_are_refused_with_what_fits() {
         let mut many = At { value: 10_000, place: Place::CommandLine };
-        let error =
-            max_sessions(Some(&many), 2, RESERVED, LIMIT).expect_err("too many").to_string();
+        let error = max_sessions(Some(&many), TAKERS, LIMIT).expect_err("too many").to_string();
         assert!(error.contains("20080") && error.contains("--max-sessions 9960"), "{error}");
         many.place = Place::File { file: "a.toml".into(), line: 1, column: 1 };
-        let error =
-            max_sessions(Some(&many), 2, RESERVED, LIMIT).expect_err("too many").to_string();
+        let error = max_sessions(Some(&many), TAKERS, LIMIT).expect_err("too many").to_string();
         assert!(error.contains("max_sessions = 9960") && !error.contains("--"), "{error}");
     }
 
     #[test]
-    fn a_shard_without_a_session_makes_no_sense() {
-        assert!(max_sessions(wanted(1).as_ref(), 2, RESERVED, LIMIT).is_err());
-        assert!(max_sessions(None, 9, RESERVED, NofileLimit { before: 64, now: 64 }).is_err());
+    fn the_limit_that_a_refusal_names_is_enough() {
+        let few = NofileLimit { before: 1024, now: 1024 };
+        let takers = Takers { splices: true, ..TAKERS };
+        let Err(HostError::TooManySessions { needed, .. }) =
+            max_sessions(wanted(10_000).as_ref(), takers, few)
+        else {
+            panic!("10000 sessions and 1024 descriptors")
+        };
+        let raised = NofileLimit { before: 1024, now: needed };
+        assert_eq!(max_sessions(wanted(10_000).as_ref(), takers, raised).expect("enough"), 10_000);
     }
 
     #[test]
-    fn pipes_take_a_small_part_of_the_descriptors() {
-        assert_eq!(max_pipes(true, 2, LIMIT), MOST_PIPES);
-        let few = NofileLimit { before: 1024, now: 1024 };
-        assert_eq!(max_pipes(true, 2, few), 16);
-        assert_eq!(max_pipes(false, 2, LIMIT), 0);
+    fn a_shard_without_a_session_makes_no_sense() {
+        assert!(max_sessions(wanted(1).as_ref(), TAKERS, LIMIT).is_err());
+        let takers = Takers { shards: 9, ..TAKERS };
+        assert!(max_sessions(None, takers, NofileLimit { before: 64, now: 64 }).is_err());
     }
 }
