@@ -33,6 +33,7 @@ mod enter;
 mod host;
 mod listen;
 mod nonblocking;
+mod offload;
 mod option;
 mod pipe;
 mod poller;
@@ -62,6 +63,7 @@ pub use nix::errno::Errno;
 pub use nonblocking::{
     take_error, try_accept, try_connect, try_discard, try_peek, try_recv, try_send,
 };
+pub use offload::{Offloads, offloads};
 pub use pipe::{Pipe, Spliced};
 pub use poller::Poller;
 pub use ring::{Readiness, Ring, RingCounters};
