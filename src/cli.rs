@@ -35,6 +35,7 @@ pub use words::{
   evenkeel --port 8080 --backends 10.0.0.11:8881,10.0.0.12:8881 --algorithm least-connections
   evenkeel -b 10.0.0.11:8881 '[fd00::12]:8881' web3:8881 -s rr -p 8080
   evenkeel check --config evenkeel.toml && evenkeel --config evenkeel.toml
+  evenkeel doctor --config evenkeel.toml
   evenkeel top
   evenkeel ctl drain web/a")]
 pub struct Cli {
@@ -53,12 +54,28 @@ pub enum Command {
     Demo(Demo),
     /// Says whether these options, or the file that they name, can be used here, and what is effective
     Check(Box<Serve>),
+    /// Says what of this host will limit a balancer with these options, why that matters, and what mends it
+    #[command(
+        after_help = "Exit codes: 0 nothing is bad, 1 something is or could not be used, 2 wrong command line."
+    )]
+    Doctor(Box<Doctor>),
     /// Asks a running evenkeel, and changes it: backends, sessions, events, explanations
     Ctl(Box<Ctl>),
     /// Shows a running evenkeel live in the terminal
     Top(Top),
     /// Prints completions for a shell
     Completions(Completions),
+}
+
+/// Options of `evenkeel doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {
+    /// Prints one JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+    /// The balancer's options.
+    #[command(flatten)]
+    pub serve: Serve,
 }
 
 /// Options of `evenkeel demo`.
@@ -89,7 +106,9 @@ impl Cli {
     /// What is wrong with them, or the help that was asked for.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = Self::command().try_get_matches_from(arguments)?;
-        refuse_beside_a_file(matches.subcommand_matches("check").unwrap_or(&matches))?;
+        let same_options = ["check", "doctor"].into_iter();
+        let below = same_options.filter_map(|name| matches.subcommand_matches(name)).next();
+        refuse_beside_a_file(below.unwrap_or(&matches))?;
         Self::from_arg_matches(&matches)
     }
 }

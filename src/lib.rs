@@ -1,7 +1,7 @@
 //! evenkeel, a TCP load balancer for Linux on io_uring.
 //!
 //! Three layers, arrows point down only: the program ([`cli`], [`config`], [`program`], [`balancer`],
-//! [`control`], [`engine`], [`demo`], [`settings`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
+//! [`control`], [`engine`], [`demo`], [`doctor`], [`settings`], `report`) starts shards ([`shard`]), which drive the state machines of [`core`] over a driver.
 //! [`ctl`] and [`top`] are clients of a program that runs; they know [`api`] alone.
 #![deny(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod control;
 pub mod core;
 pub mod ctl;
 pub mod demo;
+pub mod doctor;
 pub mod engine;
 pub mod logging;
 pub mod program;

@@ -1,5 +1,5 @@
-//! The program from arguments to exit code: 0 when it ended as asked, 1 when it could not run, 2
-//! when the command line was wrong.
+//! The program from arguments to exit code: 0 when it ended as asked, 1 when it could not run (or
+//! `doctor` found something bad), 2 when the command line was wrong.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,6 +26,7 @@ use crate::control::manager::{Beginning, Manager};
 use crate::control::overrides::Overrides;
 use crate::control::runtime::Control;
 use crate::control::state_file::{self, StateError};
+use crate::doctor::{self, DoctorError, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::logging::Logging;
 use crate::report;
@@ -43,6 +44,9 @@ pub enum ProgramError {
     /// The balancer did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Nothing could be looked at.
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
     /// There was nothing to show.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -72,6 +76,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Command::Ctl(ctl)) => return crate::ctl::main(ctl),
         Some(Command::Top(top)) => return crate::top::main(top),
         Some(Command::Completions(completions)) => complete(*completions),
+        Some(Command::Doctor(options)) => match doctor::run(options) {
+            Ok(Verdict::Bad) => return ExitCode::FAILURE,
+            Ok(Verdict::Ok | Verdict::Warn) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
         Some(Command::Demo(demo)) => block_signals()
             .map_err(ProgramError::from)
             .and_then(|signals| Ok(crate::demo::run(demo, signals)?)),

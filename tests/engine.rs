@@ -1,7 +1,6 @@
 //! Which engine is used where io_uring is not to be had, and what the operator is told.
 //!
-//! A seccomp filter plays the host. Filters belong to a thread, cannot be taken off, and go on to its
-//! children, so each balancer is started by a fresh thread.
+//! A seccomp filter plays the host.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop there")]
 
@@ -12,8 +11,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use support::backend::Backend;
+use support::seccomp::{EPOLL_PWAIT2, IO_URING_ENTER, IO_URING_REGISTER, IO_URING_SETUP, behind};
 use support::{Balancer, Ended, read_to_the_end, run, skip};
 
 #[test]
@@ -146,28 +145,3 @@ fn switched_off_here() -> bool {
     }
     off
 }
-
-/// Runs `start` on a thread where `syscall` answers `errno`.
-fn behind<T: Send>(syscall: i64, errno: Errno, start: impl FnOnce() -> T + Send) -> T {
-    let filter = filter(syscall, errno);
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            seccompiler::apply_filter(&filter).unwrap();
-            start()
-        });
-        thread.join().unwrap()
-    })
-}
-
-fn filter(syscall: i64, errno: Errno) -> BpfProgram {
-    let answer = SeccompAction::Errno((errno as i32).unsigned_abs());
-    let rules = [(syscall, Vec::new())].into_iter().collect();
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    SeccompFilter::new(rules, SeccompAction::Allow, answer, arch).unwrap().try_into().unwrap()
-}
-
-// The same numbers on every architecture (include/uapi/asm-generic/unistd.h).
-const IO_URING_SETUP: i64 = 425;
-const IO_URING_ENTER: i64 = 426;
-const IO_URING_REGISTER: i64 = 427;
-const EPOLL_PWAIT2: i64 = 441;

@@ -10,10 +10,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use support::backend::Backend;
+use support::network::{in_own_network, set};
 use support::{Balancer, End, WATCHDOG, read_to_the_end, skip};
 
 #[test]
@@ -160,17 +160,6 @@ fn said_to(mut client: TcpStream) -> String {
     let mut said = Vec::new();
     let _ = client.read_to_end(&mut said);
     String::from_utf8(said).unwrap()
-}
-
-/// Moves this thread, and what it starts from now on, to a network with a loopback alone.
-fn in_own_network() -> bool {
-    let with_loopback = || Command::new("ip").args(["link", "set", "lo", "up"]).status();
-    unshare(CloneFlags::CLONE_NEWNET).is_ok() && with_loopback().is_ok_and(|done| done.success())
-}
-
-/// /proc/sys/net shows the network of who looks.
-fn set(sysctl: &str, value: &str) {
-    std::fs::write(format!("/proc/sys/{sysctl}"), value).unwrap();
 }
 
 /// Connects and sends (include/linux/socket.h).

@@ -123,7 +123,7 @@ fn a_user_whose_pipes_are_used_up_gets_bulk_by_copying_and_is_told_the_cure() {
         for seed in 0..3 {
             assert_same_bytes(&download(&balancer, seed), &pattern(seed, BYTES), mode);
         }
-        assert_eq!(balancer.pipes(), [], "a tiny pipe is kept");
+        assert!(balancer.pipes().is_empty(), "a tiny pipe is kept");
         let report = balancer.end();
         assert!(report.count("pipe_failed") >= 3, "{report:?}");
         assert!(report.count("path_to_client_no_pipe") >= 3, "{report:?}");

@@ -33,4 +33,5 @@ pub mod tally;
 mod tests;
 pub mod uring;
 
+pub(crate) use pipes::{PIPE_BYTES, PIPE_BYTES_MIN};
 pub use run::{Room, Shard, Turn};

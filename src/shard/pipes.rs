@@ -112,10 +112,10 @@ pub(super) fn make_pipe() -> Result<Pipe, Errno> {
 }
 
 /// What a pipe is asked to hold.
-const PIPE_BYTES: u32 = 256 * 1024;
+pub(crate) const PIPE_BYTES: u32 = 256 * 1024;
 
 /// A pipe of one or two pages costs more system calls than copying does.
-const PIPE_BYTES_MIN: u32 = 64 * 1024;
+pub(crate) const PIPE_BYTES_MIN: u32 = 64 * 1024;
 
 /// A host that has no pipe now is asked once a second, not for every bulk transfer.
 const MAKE_AGAIN_AFTER: Duration = Duration::from_secs(1);

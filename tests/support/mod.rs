@@ -1,17 +1,20 @@
 //! What the black-box tests share: the running balancer, its observation through /proc, and bytes
 //! that show it when one is lost. Scripted backends are in [`backend`], what the balancer says when it
 //! ends in [`report`], files in [`file`], backends with health in [`scene`], a look at its
-//! descriptors in [`look`], HAProxy and nginx in [`peers`], and other users in [`user`].
+//! descriptors in [`look`], HAProxy and nginx in [`peers`], other users in [`user`], networks of one's own in
+//! [`network`], and system calls that are refused in [`seccomp`].
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod backend;
 pub(crate) mod file;
 pub(crate) mod look;
+pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod puppet;
 pub(crate) mod report;
 pub(crate) mod scene;
+pub(crate) mod seccomp;
 pub(crate) mod user;
 
 use std::ffi::OsStr;

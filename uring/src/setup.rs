@@ -103,7 +103,8 @@ pub enum SetupError {
     },
     /// Memory or descriptors ran out.
     #[error(
-        "cannot set up a ring: {0}; raise `ulimit -n` and `ulimit -v`, or use fewer shards or buffers"
+        "cannot set up a ring: {0}; raise `ulimit -l` (from Linux 6.14 on rings are locked memory), `ulimit -n` \
+         and `ulimit -v`, or use fewer shards or buffers"
     )]
     Resources(io::Error),
     /// The self-test of a fresh ring gave a wrong answer.
