@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn where_to_ask_is_another_option_than_where_to_be_asked() {
+        for line in ["ctl status --admin unix:/a", "ctl --admin unix:/a status", "top --admin a:1"]
+        {
+            parse(line).expect(line);
+        }
+        assert!(parse("--admin unix:/a,mode=0660").is_ok());
+    }
+
+    #[test]
     fn both_dialects_mean_the_same() {
         let long = parse("--backends a:1,b:2 --algorithm round-robin --port 99").expect("valid");
         let short = parse("-b a:1 b:2 -s rr -p 99").expect("valid");

@@ -12,7 +12,14 @@ use crate::ctl::client::Address;
 #[derive(Clone, Debug, Default, Args)]
 pub struct Admin {
     /// Where evenkeel's admin API is: unix:PATH or HOST:PORT [default: EVENKEEL_ADMIN, else unix:/run/evenkeel/admin.sock]
-    #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Connection")]
+    // The balancer's own `--admin` is another option, and a global one is looked for there as well.
+    #[arg(
+        id = "asked",
+        long = "admin",
+        global = true,
+        value_name = "ADDRESS",
+        help_heading = "Connection"
+    )]
     pub admin: Option<Address>,
     /// File with the token that a TCP address asks for [default: EVENKEEL_ADMIN_TOKEN_FILE, else none]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]

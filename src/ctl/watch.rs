@@ -35,14 +35,13 @@ impl Desk {
         }
     }
 
-    /// Those that came after `after`. A balancer that is started again is waited for, and counts anew.
+    /// Those that came after `after`. A balancer that is started again is waited for; it tells all it has
+    /// to who asks for what comes after a number that it has not given yet.
     fn next_events(&self, after: u64) -> Result<Events, CtlError> {
         let mut waited = Duration::ZERO;
-        let mut after = after;
         loop {
             let path = ApiPath::from("/api/events").with("after", &after.to_string());
             match self.client.value::<Events>(path) {
-                Ok(events) if events.next < after => after = 0,
                 Ok(events) => return Ok(events),
                 Err(error) if error.may_pass() => {
                     if waited.is_zero() {
