@@ -8,7 +8,7 @@ pub(crate) use facts::{events, explanation, info};
 pub(crate) use sessions::{dump, sessions, whose};
 pub(crate) use status::status;
 
-use crate::api::{Backend, Bytes, Listener, Pool, Shard};
+use crate::api::{Backend, Banner, Bytes, Listener, Pool, Shard};
 
 use super::table::{Cell, Paper, Table, Tone, left, right};
 use super::units::{self, both, bytes, count};
@@ -164,6 +164,11 @@ pub(crate) fn state_tone(state: &str) -> Tone {
         "drain" | "maint" | "full" => Tone::Warn,
         _ => Tone::Bad,
     }
+}
+
+/// Whether clients suffer, or soon will.
+pub(crate) fn is_grave(banner: &Banner) -> bool {
+    matches!(banner.kind.as_str(), "fail-open" | "no-backend")
 }
 
 /// Where it is, as it was written.

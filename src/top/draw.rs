@@ -29,16 +29,19 @@ pub(crate) fn draw(state: &State, palette: Palette, area: Rect, buffer: &mut Buf
     let mut room = Room { palette, left: area, buffer };
     // The last line is for keys, once there is more than what must be seen.
     let hints = (area.height > 6).then(|| room.last_line());
-    head::lines(state, picture, palette, area.width, area.height)
-        .into_iter()
-        .for_each(|line| room.put(line));
+    let airy = area.height >= AIRY;
+    let head = head::lines(state, picture, palette, area.width, area.height);
+    head.into_iter().for_each(|line| room.put(line));
     let curves = head::curve_rows(area.height);
     if curves > 0 && room.left.height > curves {
+        room.gap(airy);
         let part = room.take(curves);
         head::curves(state, palette, part, room.buffer);
+        room.gap(airy);
     }
     if area.height > 8 {
         room.put(tabs(state, palette, area.width));
+        room.gap(airy);
     }
     view(state, picture, &mut room);
     if let Some(hints) = hints {
@@ -80,6 +83,12 @@ impl Room<'_> {
         if self.left.height > 0 {
             let row = self.take(1);
             line.render(row, self.buffer);
+        }
+    }
+
+    fn gap(&mut self, wanted: bool) {
+        if wanted {
+            self.take(1);
         }
     }
 
@@ -267,3 +276,6 @@ fn waiting(state: &State, palette: Palette, area: Rect, buffer: &mut Buffer) {
         popup::draw(state, palette, area, buffer);
     }
 }
+
+/// From so many rows on there is room for gaps.
+const AIRY: u16 = 28;

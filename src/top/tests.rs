@@ -185,6 +185,7 @@ fn a_wide_terminal_has_everything() {
         "5 connects in a row: refused",
         "CONNECT p50",
         "█",
+        "━━━",
         "SHARD",
         " 25 %",
     ] {

@@ -6,15 +6,16 @@ use crate::api::{Bytes, Status};
 use crate::ctl::table::{Paper, Tone, wrapped};
 use crate::ctl::units::{self, both, bytes, count};
 
-use super::{backends, listeners, pools, shards, share_spliced};
+use super::{backends, is_grave, listeners, pools, shards, share_spliced};
 
 /// All of it: what to know first at the top.
 pub(crate) fn status(status: &Status, paper: Paper) -> String {
     let mut text = head(status, paper);
     for banner in &status.banners {
         let line = wrapped(&format!("{}: {}", banner.kind, banner.text), paper.width, INDENT);
+        let tone = if is_grave(banner) { Tone::Bad } else { Tone::Warn };
         for line in line.lines() {
-            text += &format!("{}\n", paper.paint(line, Tone::Bad));
+            text += &format!("{}\n", paper.paint(line, tone));
         }
     }
     text += &fact("sessions", &sessions(status), paper);

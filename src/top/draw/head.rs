@@ -9,6 +9,7 @@ use loadgen::report::plot;
 
 use super::super::state::{Picture, Point, State};
 use super::{Palette, spread};
+use crate::ctl::show::is_grave;
 use crate::ctl::table::{Tone, clean, cut, wrapped};
 use crate::ctl::units::{self, count};
 
@@ -59,18 +60,20 @@ fn title(state: &State, picture: &Picture, palette: Palette, width: u16) -> Line
 /// A lost connection, and what the balancer itself says comes first.
 fn alarms(state: &State, picture: &Picture, palette: Palette, width: u16) -> Vec<Line<'static>> {
     let lost = state.lost.iter().map(|lost| {
-        format!(
-            "no connection, this is the last picture: {}; trying again ({})",
-            lost.error, lost.attempts
-        )
+        let (error, attempts) = (&lost.error, lost.attempts);
+        let text =
+            format!("no connection, this is the last picture: {error}; trying again ({attempts})");
+        (text, palette.alarm())
     });
-    let banners = picture.status.banners.iter();
-    let banners = banners.map(|banner| format!("{}: {}", banner.kind, banner.text));
+    let banners = picture.status.banners.iter().map(|banner| {
+        let style = if is_grave(banner) { palette.alarm() } else { palette.notice() };
+        (format!("{}: {}", banner.kind, banner.text), style)
+    });
     let width = usize::from(width);
-    let line = |text: String| {
+    let line = |(text, style): (String, _)| {
         let text = cut(&format!(" {} ", clean(&text)), width);
         let blank = width.saturating_sub(Span::raw(text.as_str()).width());
-        Line::styled(format!("{text}{}", " ".repeat(blank)), palette.alarm())
+        Line::styled(format!("{text}{}", " ".repeat(blank)), style)
     };
     lost.chain(banners).take(ALARMS).map(line).collect()
 }

@@ -137,7 +137,7 @@ fn trend(state: &State, backend: &Backend, most: f64) -> String {
 /// 0 is nothing at all; anything shows at least the lowest block.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
 fn plot_step(share: f64) -> usize {
-    if share > 0.0 { (share * 7.0).round().max(0.0) as usize + 1 } else { 0 }
+    if share > 0.0 { (share * 6.0).round() as usize + 1 } else { 0 }
 }
 
 pub(super) fn shards(picture: &Picture, width: usize) -> Listing {
@@ -312,22 +312,22 @@ fn times(percentiles: Percentiles) -> [Cell; 2] {
     })
 }
 
-/// A share, 0 to 1, as a bar to an eighth of a cell.
+/// A share, 0 to 1, as a bar to half a cell; thin, so that bars below each other stay apart.
 fn bar(share: f64) -> String {
-    let eighths = eighths(share.clamp(0.0, 1.0) * float(BAR as u64) * 8.0);
-    let mut bar = "█".repeat(eighths / 8);
-    bar.extend(["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"].get(eighths % 8).copied());
+    let halves = halves(share.clamp(0.0, 1.0) * float(BAR as u64) * 2.0);
+    let bar = "━".repeat(halves / 2) + if halves % 2 == 1 { "╸" } else { "" };
     let blank = BAR.saturating_sub(bar.chars().count());
     bar + &" ".repeat(blank)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-fn eighths(value: f64) -> usize {
+fn halves(value: f64) -> usize {
     value.round() as usize
 }
 
 const NOTHING: &str = "–";
-const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// Without the full one: curves below each other stay apart.
+const BLOCKS: [char; 8] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const BAR: usize = 12;
 /// A shard above this is soon the limit itself.
 const BUSY: f64 = 0.85;

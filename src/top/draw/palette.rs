@@ -72,6 +72,15 @@ impl Palette {
         }
     }
 
+    /// What should be known.
+    pub(crate) fn notice(self) -> Style {
+        match self {
+            Self::Colours => Style::new().fg(YELLOW).bg(OLIVE),
+            Self::Shades => Style::new().add_modifier(Modifier::BOLD),
+            Self::Plain => Style::new(),
+        }
+    }
+
     /// What lies above the view.
     pub(crate) fn popup(self) -> Style {
         match self {
@@ -95,5 +104,6 @@ const GREY: Color = Color::Indexed(245);
 const BLACK: Color = Color::Indexed(16);
 const WHITE: Color = Color::Indexed(231);
 const DARK_RED: Color = Color::Indexed(88);
+const OLIVE: Color = Color::Indexed(58);
 const SELECTED: Color = Color::Indexed(237);
 const RAISED: Color = Color::Indexed(235);
