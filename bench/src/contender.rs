@@ -84,6 +84,17 @@ pub(crate) const ALL: &[Contender] = &[
     other("direct", Program::Nothing),
 ];
 
+/// evenkeel with everything on that lets one see what it does ([`crate::observe`]).
+pub(crate) const OBSERVED: Contender = evenkeel(
+    "evenkeel-observed",
+    &["--admin", "unix:{own}.sock", "--session-log", "{own}.log", "--session-log-format", "json"],
+    Part::Everything,
+);
+
+/// evenkeel with all of that off, by default or by saying so.
+pub(crate) const UNOBSERVED: Contender =
+    evenkeel("evenkeel-unobserved", &["--tcp-info", "off"], Part::Everything);
+
 /// What is known of a contender on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
@@ -288,6 +299,13 @@ impl Contender {
             _ => 1,
         }
     }
+}
+
+/// What `{own}` in an argument stands for: the beginning of the path of files that one run of this
+/// program has for its contenders.
+pub(crate) fn own_files() -> String {
+    let name = format!("evenkeel-bench-{}", std::process::id());
+    std::env::temp_dir().join(name).display().to_string()
 }
 
 /// Of this project, wherever it is built.

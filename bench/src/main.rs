@@ -12,6 +12,7 @@ mod generators;
 mod host;
 mod iperf;
 mod network;
+mod observe;
 mod pick;
 mod place;
 mod process;
@@ -54,6 +55,8 @@ enum Command {
     Floor(floor::Arguments),
     /// loadgen beside wrk and iperf3 on the same targets
     Generators(generators::Arguments),
+    /// What it costs to watch the balancer: everything on beside everything off
+    Observe(observe::Arguments),
     /// What picking a backend takes, on one thread and on all CPUs
     Pick(pick::Arguments),
     /// RESULTS.md, its pictures and the README's table, from the documents of `compare`
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare(&options),
         Command::Floor(arguments) => floor::run(&arguments).map(|never| match never {}),
         Command::Generators(arguments) => generators::run(&arguments),
+        Command::Observe(arguments) => observe::run(&arguments),
         Command::Pick(arguments) => pick::run(&arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::{Contender, PYTHON, Program, Purpose, config};
+use super::{Contender, PYTHON, Program, Purpose, config, own_files};
 
 /// A command line, and the file that it names.
 #[derive(Debug)]
@@ -78,7 +78,8 @@ impl Contender {
             }
             Program::Nothing => (Vec::new(), None),
         };
-        let arguments = own.into_iter().chain(self.arguments.iter().map(OsString::from));
+        let written = |argument: &&str| OsString::from(argument.replace("{own}", &own_files()));
+        let arguments = own.into_iter().chain(self.arguments.iter().map(written));
         let talks = matches!(self.program, Program::Haproxy { .. } | Program::Nginx);
         Launch { program: self.program(), arguments: arguments.collect(), config, talks }
     }
