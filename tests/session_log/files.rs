@@ -18,8 +18,7 @@ fn no_line_is_lost_or_torn_when_the_file_is_moved_away_again_and_again_under_loa
     let backend = Backend::named("B1");
     for format in Format::ALL {
         let folder = Folder::new();
-        let options = format!("{} --log-level WARNING", folder.logging(format));
-        let balancer = Balancer::before(&[backend.address], &options);
+        let balancer = Balancer::before(&[backend.address], &folder.logging(format));
         let (sessions, done, path) = (AtomicU64::new(0), AtomicU64::new(0), folder.path("log"));
         let began = Instant::now();
         let rotations = 50;

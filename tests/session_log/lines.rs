@@ -115,9 +115,11 @@ fn a_session_that_moved_says_so_and_has_the_bytes_of_both_backends() {
         let mut said = String::new();
         session.client.read_to_string(&mut said).expect("what the second says");
         assert_eq!(said, "B2");
+        drop(session.client);
         let entry = folder.entries(format, 1).remove(0);
         assert_eq!(entry.backend, Some(second.address.to_string()));
         assert_eq!((entry.retries, entry.moves, entry.to_client.total), (0, 1, 4), "{entry:?}");
+        assert_eq!(entry.end, "-- finished");
     }
 }
 
