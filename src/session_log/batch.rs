@@ -62,7 +62,8 @@ impl Batch {
 
     fn clear_if_done(&mut self) {
         if self.is_empty() {
-            (self.bytes.clear(), self.ends.clear());
+            self.bytes.clear();
+            self.ends.clear();
             self.written = 0;
         }
     }

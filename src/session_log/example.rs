@@ -46,7 +46,7 @@ impl Example {
         let mut draft = parse(text, "a.toml", &|_| None).expect("it is right");
         let mut config = draft.pools.remove(0).config;
         config.name = pool.to_owned();
-        let backend = Arc::new(Backend::new(1, backend.to_owned(), &[address.clone()]));
+        let backend = Arc::new(Backend::new(1, backend.to_owned(), std::slice::from_ref(&address)));
         let state = Arc::new(PoolState::new(2, None, Arc::new(Bells::default())));
         let pool = Arc::new(Pool::new(&config, vec![Arc::clone(&backend)], None, state));
         let listener = Listener {

@@ -38,7 +38,7 @@ use super::wall::Wall;
 /// The line with its time.
 pub(super) fn line(into: &mut Vec<u8>, record: &Record, wall: Wall) {
     let time = wall.time(record.ended);
-    write!(into, "{time} {}\n", Message(record)).expect("memory takes it all");
+    writeln!(into, "{time} {}", Message(record)).expect("memory takes it all");
 }
 
 /// The line without its time, for a log that keeps one itself.

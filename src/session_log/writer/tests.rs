@@ -125,7 +125,7 @@ fn a_reader_that_is_slow_gets_every_line() {
     let log = SessionLog::start(&shared, Some(sink(&file.0))).expect("a thread").expect("wanted");
     // Opened while the writer still has it: the end comes when that has ended.
     let opened = fs::File::open(&file.0).expect("there is a writer");
-    let reader = std::thread::spawn(move || std::io::read_to_string(opened).expect("text"));
+    let reader = std::thread::spawn(move || io::read_to_string(opened).expect("text"));
     log.finish();
     assert_eq!(fates(&shared), [2000, 0, 0]);
     assert_eq!(reader.join().expect("no panic").lines().count(), 2000);
