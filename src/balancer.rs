@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use uring::ListenOptions;
 
-use crate::config::plan::{Address, ListenerConfig, PoolConfig};
+use crate::config::plan::{Address, ListenerConfig, LogConfig, PoolConfig, SessionLogTo};
 use crate::config::{BUFFER_BYTES, Config};
 use crate::control::world::{BindError, Changes, World};
 use crate::engine::{Engine, EngineError};
@@ -17,6 +17,7 @@ use crate::shard::driver::{Counts, Driver, Wiring};
 use crate::shard::epoll::{EpollConfig, EpollDriver};
 use crate::shard::listener::Listener;
 use crate::shard::post::Post;
+use crate::shard::record::Records;
 use crate::shard::shared::{Shared, Stopping};
 use crate::shard::uring::UringDriver;
 use crate::shard::{Room, Shard};
@@ -76,11 +77,10 @@ impl Balancer {
         let pairs = (0..shards).map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
         let (wakers, wakes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let post = Arc::new(Post::new(wakers.iter().cloned()));
-        let shared = Arc::new(Shared::new(
-            shards,
-            config.process.drain_timeout,
-            Arc::new(Bells::new(wakers)),
-        ));
+        let bells = Arc::new(Bells::new(wakers));
+        let mut shared = Shared::new(shards, config.process.drain_timeout, bells);
+        shared.records = records(&config.process.log, shards);
+        let shared = Arc::new(shared);
         let mut world = World::new(Arc::clone(&shared));
         world.apply(&config.listeners, &config.pools)?;
         let (ended_tx, ended) = channel();
@@ -299,6 +299,12 @@ impl Seat<'_> {
         let _ = self.ready.send(Ok(()));
         shard.run().map(|()| shard.driver().counters())
     }
+}
+
+/// Queues for the session log, if there is one.
+fn records(log: &LogConfig, shards: usize) -> Option<Arc<Records>> {
+    let wanted = log.sessions != SessionLogTo::Off;
+    wanted.then(|| Arc::new(Records::new(shards, log.queue as usize)))
 }
 
 fn driver_config(engine: &Engine, config: &Config) -> DriverConfig {

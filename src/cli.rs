@@ -22,7 +22,7 @@ pub use operate::{
 };
 pub use words::{
     AlgorithmName, EngineName, HealthCheck, HealthType, LogLevel, MarkedDown, ProxyName,
-    SpliceName, StickyKey, Unavailable,
+    SessionLogFormat, SpliceName, StickyKey, Unavailable,
 };
 
 /// A TCP load balancer on io_uring, one shard a core.

@@ -43,7 +43,7 @@ pub use problem::{Place, Problem, Problems};
 pub use resolve::{NameError, new_backend};
 
 use admin::AdminConfig;
-use plan::{ListenerConfig, PoolConfig};
+use plan::{ListenerConfig, LogConfig, PoolConfig};
 
 /// Everything that the balancer goes by.
 #[derive(Clone, Debug)]
@@ -83,6 +83,8 @@ pub struct ProcessConfig {
     pub report_interval: Option<Duration>,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// Where, and whether sessions are.
+    pub log: LogConfig,
     /// How long an answer of the name servers is believed at least.
     pub resolve_ttl_min: Duration,
     /// Where the program can be looked at and changed.

@@ -1,45 +1,93 @@
-//! Logs to standard error, through a thread of their own: a shard hands a line over and goes on. A
-//! queue that is full drops lines, and they are counted.
+//! Logs to standard error or a file, through a thread of their own: a shard hands a line over and goes on.
+//! A queue that is full drops lines, and they are counted.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 use crate::cli::LogLevel;
+use crate::log_file::{LogFile, cure};
 
 /// Writes what is left when it is dropped.
 #[derive(Debug)]
 pub struct Logging {
     dropped: ErrorCounter,
+    unwritten: Arc<AtomicU64>,
     _flush_on_drop: WorkerGuard,
 }
 
 impl Logging {
-    /// Starts to log what is at least as important as `level`. A second call in one process has no
-    /// effect on where lines go.
+    /// Starts to log what is at least as important as `level`, to `file` or else to standard error. A
+    /// second call in one process has no effect on where lines go.
     #[must_use]
-    pub fn start(level: LogLevel) -> Self {
-        let (writer, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(QUEUED_LINES)
-            .thread_name("log")
-            .finish(std::io::stderr());
+    pub fn start(level: LogLevel, file: Option<Arc<LogFile>>) -> Self {
+        let unwritten = Arc::<AtomicU64>::default();
+        let (ansi, (writer, guard)) = match file {
+            None => {
+                let wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+                (wanted, non_blocking(io::stderr()))
+            }
+            Some(file) => {
+                let unwritten = Arc::clone(&unwritten);
+                (false, non_blocking(ToFile { file, unwritten, told: false }))
+            }
+        };
         let dropped = writer.error_counter();
         // An error means that a subscriber is there already, as in tests.
         let _ = tracing_subscriber::fmt()
             .with_writer(writer)
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_ansi(ansi)
             .with_target(false)
             .with_max_level(filter(level))
             .try_init();
-        Self { dropped, _flush_on_drop: guard }
+        Self { dropped, unwritten, _flush_on_drop: guard }
     }
 
-    /// Lines that the queue had no room for.
+    /// Lines that the queue had no room for, or the file.
     #[must_use]
-    pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped.dropped_lines() as u64 + self.unwritten.load(Ordering::Relaxed)
+    }
+}
+
+fn non_blocking(writer: impl Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    let builder = NonBlockingBuilder::default();
+    builder.lossy(true).buffered_lines_limit(QUEUED_LINES).thread_name("log").finish(writer)
+}
+
+/// What the thread writes to. A line that the file does not take is counted, and told on standard error
+/// the first time: later lines may fit again.
+struct ToFile {
+    file: Arc<LogFile>,
+    unwritten: Arc<AtomicU64>,
+    told: bool,
+}
+
+impl Write for ToFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.file.append(line) {
+            Ok(_) => self.told = false,
+            Err(error) => {
+                self.unwritten.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.told, true) {
+                    let (file, cure) = (&self.file, cure(&error));
+                    // Nobody is left to be told where that fails.
+                    let _ = writeln!(
+                        io::stderr(),
+                        "evenkeel: cannot write to the log file {file}: {error}; {cure}; until then lines \
+                         are dropped and counted"
+                    );
+                }
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

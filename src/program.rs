@@ -30,6 +30,7 @@ use crate::doctor::{self, DoctorError, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::logging::Logging;
 use crate::report;
+use crate::session_log::{OutputError, Outputs, SessionLog};
 use crate::settings::{self, Effective};
 
 /// Why the program ends with exit code 1.
@@ -56,6 +57,9 @@ pub enum ProgramError {
     /// What was kept cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Logs cannot go where they were meant to.
+    #[error(transparent)]
+    Log(#[from] OutputError),
     /// A shard could not go on.
     #[error("a shard could not go on: {0}")]
     Shard(io::Error),
@@ -133,16 +137,20 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let signals = block_signals()?;
     uring::refuse_huge_pages();
     let as_written = Config::load(serve)?;
-    let logging = Logging::start(as_written.process.log_level);
+    let outputs = Outputs::open(&as_written.process.log)?;
+    let logging = Logging::start(as_written.process.log_level, outputs.log);
     let overrides = kept(&as_written)?;
     let mut config = as_written.clone();
     config.pools = overrides.over(&as_written.pools);
     let Doors { doors, files: _kept_until_the_end } = Doors::open(&config.process.admin)?;
     let balancer = Balancer::start(&config)?;
+    let session_log = SessionLog::start(balancer.shared(), outputs.sessions)?;
     let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
     let (app, requests) = admin(&balancer, serve, &config, endpoints.clone());
     let (serve, about) = (serve.clone(), Arc::clone(&app.about));
-    let beginning = Beginning { serve, config: as_written, overrides, doors, app, requests };
+    let (config_as_written, logs) = (as_written, outputs.files);
+    let beginning =
+        Beginning { serve, config: config_as_written, overrides, doors, app, requests, logs };
     // Before anybody is told that clients can come: from here on signals are heard.
     let control = start_control(signals, &balancer, beginning)?;
     let kind = control.kind().to_string();
@@ -155,7 +163,10 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
         let engine = balancer.engine().to_string();
         report::regularly(interval, engine, config.process.cpus.clone(), shared.clone())?;
     }
-    let drivers = balancer.join().map_err(ProgramError::Shard)?;
+    let drivers = balancer.join();
+    // No shard is left that could end a session.
+    session_log.into_iter().for_each(SessionLog::finish);
+    let drivers = drivers.map_err(ProgramError::Shard)?;
     report::at_the_end(&config, &shared, &drivers, &logging);
     Ok(())
 }
@@ -165,6 +176,7 @@ fn check(serve: &Serve) -> Result<(), ProgramError> {
     let config = Config::load(serve)?;
     let engine = Engine::choose(config.process.engine)?;
     let effective = Effective::as_configured(&config, &engine);
+    Outputs::check(&config.process.log)?;
     let mut out = io::stdout().lock();
     settings::print(&mut out, &config, &effective)?;
     for problem in &config.warnings {
@@ -208,8 +220,11 @@ fn print_settings(
 }
 
 fn block_signals() -> io::Result<SigSet> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    let signals =
+        SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1]);
     signals.thread_block()?;
+    // A log file that is larger than `ulimit -f` allows is an error of the write, not the end.
+    SigSet::from_iter([Signal::SIGXFSZ]).thread_block()?;
     Ok(signals)
 }
 

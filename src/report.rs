@@ -53,7 +53,8 @@ pub(crate) fn at_the_end(config: &Config, shared: &Shared, drivers: &[Counts], l
     let shards: Vec<_> = shared.counters.iter().map(|one| Counters::list(one)).collect();
     let mut counts = sums(&shards);
     counts.extend(sums(drivers));
-    counts.push(("log_dropped", logging.dropped_lines() as u64));
+    counts.extend(session_log(shared));
+    counts.push(("log_dropped", logging.dropped_lines()));
     let counts = counts.into_iter().filter(|&(_, count)| count > 0);
     let counts = counts.map(|(name, count)| format!("{name}={count}"));
     info!("counters: {}", counts.collect::<Vec<_>>().join(" "));
@@ -86,6 +87,17 @@ fn tell_shards(cpus: &[usize], shared: &Shared) {
     for (index, (cpu, counters)) in cpus.iter().zip(&shared.counters).enumerate() {
         info!("shard {index} (CPU {cpu}): {}", describe_shard(counters));
     }
+}
+
+/// What became of the lines about sessions that were not dropped.
+fn session_log(shared: &Shared) -> Counts {
+    let Some(records) = &shared.records else { return Counts::new() };
+    let log = &shared.session_log;
+    vec![
+        ("session_log_lines", log.lines()),
+        ("session_log_lost", log.lost(records)),
+        ("session_log_write_errors", log.write_errors()),
+    ]
 }
 
 /// The counters of several shards, which all have the same names.

@@ -9,7 +9,7 @@ use uring::ListenOptions;
 use crate::config::admin::AdminEndpoint;
 use crate::config::plan::{
     Access, Address, BackendConfig, Check, Connect, Destination, HealthConfig, ListenerConfig,
-    OnUnavailable, PerIp, PoolConfig, ProxyVersion, StickyBy,
+    LogConfig, OnUnavailable, PerIp, PoolConfig, ProxyVersion, SessionLogTo, StickyBy,
 };
 use crate::config::{BUFFER_BYTES, Config, ProcessConfig};
 use crate::core::relay::Splice;
@@ -209,6 +209,10 @@ impl Lines {
             process.report_interval.map(|interval| format!(", state every {}", time(interval)));
         let level = format!("{:?}", process.log_level).to_uppercase();
         self.add("log level", format!("{level}{}", report.unwrap_or_default()));
+        if let Some(file) = &process.log.file {
+            self.add("log file", file.display().to_string());
+        }
+        self.add("log lines", describe_session_log(&process.log));
     }
 }
 
@@ -377,6 +381,14 @@ fn describe_splice(splice: Splice, pipes: u16) -> String {
         Splice::Auto(_) => format!("auto: bulk goes through pipes, at most {pipes} a shard"),
         Splice::Off => "off: all bytes are copied".to_owned(),
         Splice::Always => format!("always, through at most {pipes} pipes a shard"),
+    }
+}
+
+fn describe_session_log(log: &LogConfig) -> String {
+    let LogConfig { sessions, format, queue, .. } = log;
+    match sessions {
+        SessionLogTo::Off => "none of sessions".to_owned(),
+        _ => format!("one of each session, {format}, to {sessions}; up to {queue} wait a shard"),
     }
 }
 

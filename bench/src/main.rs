@@ -19,6 +19,7 @@ mod process;
 mod publish;
 mod relay;
 mod run;
+mod session_log;
 mod signals;
 mod soak;
 mod stats;
@@ -63,6 +64,8 @@ enum Command {
     Publish(publish::Arguments),
     /// A relay on tokio-uring, as a contender; relays until SIGTERM
     Relay(relay::Arguments),
+    /// What the session log takes without losing a line, and what it costs
+    SessionLog(session_log::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
     Soak(soak::Arguments),
 }
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Pick(arguments) => pick::run(&arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),
+        Command::SessionLog(arguments) => session_log::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {

@@ -10,14 +10,14 @@ use ipnet::IpNet;
 use uring::CpuList;
 
 use super::words::{
-    AlgorithmName, EngineName, HealthCheck, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
-    Unavailable,
+    AlgorithmName, EngineName, HealthCheck, LogLevel, MarkedDown, ProxyName, SessionLogFormat,
+    SpliceName, StickyKey, Unavailable,
 };
 use crate::config::admin::AdminListen;
-use crate::config::plan::{Rate, Target};
+use crate::config::plan::{Rate, SessionLogTo, Target};
 use crate::config::text::{
-    backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, some_seconds,
-    source,
+    backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, session_log,
+    some_seconds, source,
 };
 
 /// Options of the balancer.
@@ -229,6 +229,19 @@ pub struct ProcessFlags {
     /// What is logged to standard error; DEBUG logs every connection, INFO the first few a second [default: INFO]
     #[arg(long, value_enum, ignore_case = true)]
     pub log_level: Option<LogLevel>,
+    /// Append the log to this file instead, and a line for each session; SIGUSR1 opens it again
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Where a line for each session that ended goes: off, stderr, journald or a file [default: to
+    /// --log-file, or off]
+    #[arg(long, value_name = "WHERE", value_parser = session_log)]
+    pub session_log: Option<SessionLogTo>,
+    /// What such a line looks like [default: text]
+    #[arg(long, value_enum, ignore_case = true)]
+    pub session_log_format: Option<SessionLogFormat>,
+    /// Sessions of each shard that may wait for their line; more are dropped and counted [default: 16384]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=SESSION_LOG_QUEUE_MOST))]
+    pub session_log_queue: Option<u32>,
 }
 
 /// With or without the brackets that an IPv6 address has beside a port.
@@ -242,6 +255,9 @@ fn listen_host(text: &str) -> Result<String, String> {
     }
     Ok(host.to_owned())
 }
+
+/// Beyond this it is no queue: 200 MB a shard.
+const SESSION_LOG_QUEUE_MOST: i64 = 1 << 20;
 
 /// The pool of the first version of this balancer, so that `evenkeel` alone does what
 /// `python load_balancer.py` alone did.

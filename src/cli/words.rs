@@ -1,5 +1,7 @@
 //! Words with which one of a few things is chosen, the same on the command line and in a file.
 
+use std::fmt;
+
 use clap::ValueEnum;
 
 use crate::config::plan::ProxyVersion;
@@ -54,6 +56,24 @@ pub enum EngineName {
     Uring,
     /// epoll, also where there is io_uring
     Epoll,
+}
+
+/// What a line of the session log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SessionLogFormat {
+    /// For people, and for awk
+    Text,
+    /// An object a line
+    Json,
+}
+
+impl fmt::Display for SessionLogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "JSON",
+        })
+    }
 }
 
 /// When bytes are spliced.

@@ -11,7 +11,8 @@ use uring::{CpuList, ListenOptions};
 use super::admin::AdminDraft;
 use super::plan::{
     AcceptProxy, Access, BackendConfig, Check, Connect, Destination, EjectionConfig, HealthConfig,
-    MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, StickyBy, StickyConfig, Target,
+    LogConfig, MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, SessionLogFormat, SessionLogTo,
+    StickyBy, StickyConfig, Target,
 };
 use super::problem::{Place, Problem};
 use crate::cli::{Endpoint, EngineName, LogLevel, StickyKey};
@@ -55,6 +56,14 @@ pub struct ProcessDraft {
     pub report_interval: Option<Duration>,
     /// How much is logged.
     pub log_level: LogLevel,
+    /// Where the log goes; to standard error without it.
+    pub log_file: Option<PathBuf>,
+    /// Where a line for each session goes; without it to the log's file, if there is one.
+    pub session_log: Option<SessionLogTo>,
+    /// What it looks like.
+    pub session_log_format: SessionLogFormat,
+    /// Sessions that may wait for it, for each shard.
+    pub session_log_queue: u32,
     /// How long an answer of the name servers is believed at least.
     pub resolve_ttl_min: Duration,
     /// Where the program can be looked at and changed.
@@ -123,9 +132,29 @@ impl ProcessDraft {
             drain_timeout: Duration::from_secs(30),
             report_interval: None,
             log_level: LogLevel::Info,
+            log_file: None,
+            session_log: None,
+            session_log_format: SessionLogFormat::Text,
+            session_log_queue: SESSION_LOG_QUEUE,
             resolve_ttl_min: Duration::from_secs(5),
             admin: AdminDraft::default(),
             state_file: None,
+        }
+    }
+}
+
+impl ProcessDraft {
+    /// Where lines go: with a file for the log, those of sessions go there, too.
+    pub(super) fn log(&self) -> LogConfig {
+        let beside = || match &self.log_file {
+            Some(file) => SessionLogTo::File(file.clone()),
+            None => SessionLogTo::Off,
+        };
+        LogConfig {
+            file: self.log_file.clone(),
+            sessions: self.session_log.clone().unwrap_or_else(beside),
+            format: self.session_log_format,
+            queue: self.session_log_queue,
         }
     }
 }
@@ -261,6 +290,9 @@ pub(super) fn service_unavailable() -> OnUnavailable {
 
 /// How long a PROXY header may take where nothing is said.
 pub(super) const PROXY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than a shard can end in a second, of less than 200 bytes each.
+const SESSION_LOG_QUEUE: u32 = 16 * 1024;
 
 /// Connections that may wait to be accepted where nothing is said.
 pub(crate) const BACKLOG: u16 = 4096;

@@ -61,9 +61,13 @@ pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
         process.admin.dashboard = Some(At { value, place: Place::CommandLine });
     }
     process.state_file = flags.state_file.clone().or(process.state_file.take());
+    set(&mut process.session_log_format, &flags.session_log_format);
+    set(&mut process.session_log_queue, &flags.session_log_queue);
     process.buffers = flags.buffers.or(process.buffers);
     process.busy_poll = flags.busy_poll.or(process.busy_poll);
     process.report_interval = flags.report_interval.or(process.report_interval);
+    process.log_file = flags.log_file.clone().or_else(|| process.log_file.take());
+    process.session_log = flags.session_log.clone().or_else(|| process.session_log.take());
 }
 
 fn listener(flags: &ListenerFlags, both_sides: &PoolFlags) -> ListenerDraft {

@@ -116,6 +116,7 @@ pub(super) fn process(
         drain_timeout: draft.drain_timeout,
         report_interval: draft.report_interval,
         log_level: draft.log_level,
+        log: draft.log(),
         resolve_ttl_min: draft.resolve_ttl_min,
         admin,
         state_file: draft.state_file.clone(),

@@ -335,6 +335,12 @@ fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
         drain_timeout: value(table.drain_timeout).map_or(defaults.drain_timeout, |time| time.0),
         report_interval: value(table.report_interval),
         log_level: value(table.log_level).map_or(defaults.log_level, |word| word.0),
+        log_file: value(table.log_file).map(|path| path.0),
+        session_log: value(table.session_log),
+        session_log_format: value(table.session_log_format)
+            .map_or(defaults.session_log_format, |word| word.0),
+        session_log_queue: value(table.session_log_queue)
+            .map_or(defaults.session_log_queue, |number| number.0),
         resolve_ttl_min: value(table.resolve_ttl_min).unwrap_or(defaults.resolve_ttl_min),
         admin,
         state_file: value(table.state_file).map(|path| path.0),

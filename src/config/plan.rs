@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use uring::ListenOptions;
 
 use crate::cli::Endpoint;
+pub use crate::cli::SessionLogFormat;
 use crate::core::balance::Algorithm;
 pub use crate::core::proxy::Version as ProxyVersion;
 use crate::core::relay::Splice;
@@ -32,6 +33,43 @@ impl fmt::Display for Address {
         match self {
             Self::Inet(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What is logged, where, and how much.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Where the program's own log goes: standard error without it.
+    pub file: Option<PathBuf>,
+    /// Where a line for each session goes.
+    pub sessions: SessionLogTo,
+    /// What such a line looks like.
+    pub format: SessionLogFormat,
+    /// Sessions that may wait for their line, for each shard.
+    pub queue: u32,
+}
+
+/// Where a line for each session goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionLogTo {
+    /// There is none.
+    Off,
+    /// Standard error.
+    Stderr,
+    /// systemd's journal.
+    Journald,
+    /// A file, which may be that of the program's own log.
+    File(PathBuf),
+}
+
+impl fmt::Display for SessionLogTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Stderr => f.write_str("standard error"),
+            Self::Journald => f.write_str("journald"),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }

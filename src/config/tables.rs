@@ -15,13 +15,14 @@ use toml::Spanned;
 use uring::CpuList;
 
 use super::admin::AdminListen;
-use super::plan::{OnUnavailable, Rate};
+use super::plan::{OnUnavailable, Rate, SessionLogTo};
 use super::value::{
     BackendAddress, BusyPoll, FilePath, Fraction, FromValue, HttpPath, ListenAddress, Name,
     SourceAddress, StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
-    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
+    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SessionLogFormat,
+    SpliceName, StickyKey,
 };
 
 /// A key that may be missing.
@@ -48,6 +49,10 @@ pub(super) struct ProcessTable {
     pub(super) drain_timeout: Key<TimeOrNone>,
     pub(super) report_interval: Key<Duration>,
     pub(super) log_level: Key<Word<LogLevel>>,
+    pub(super) log_file: Key<FilePath>,
+    pub(super) session_log: Key<SessionLogTo>,
+    pub(super) session_log_format: Key<Word<SessionLogFormat>>,
+    pub(super) session_log_queue: Key<Whole<1, 1_048_576>>,
     pub(super) resolve_ttl_min: Key<Duration>,
     pub(super) admin: Option<Spanned<List<AdminListen>>>,
     pub(super) admin_token_file: Key<FilePath>,

@@ -9,7 +9,8 @@ use uring::ListenOptions;
 
 use super::draft::{Draft, PoolDraft};
 use super::plan::{
-    Address, Check, Connect, Destination, OnUnavailable, ProxyVersion, Rate, StickyBy, Target,
+    Address, Check, Connect, Destination, OnUnavailable, ProxyVersion, Rate, SessionLogFormat,
+    SessionLogTo, StickyBy, Target,
 };
 use super::problem::Place;
 use super::tables::{BackendTable, HealthTable, ListenerTable, PoolTable, ProcessTable, keys};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::plan::{Rate, Target};
+use super::plan::{Rate, SessionLogTo, Target};
 use super::value::{FromValue as _, HttpPath, SourceAddress};
 use crate::cli::Endpoint;
 
@@ -50,6 +50,11 @@ pub(crate) fn some_seconds(text: &str) -> Result<Duration, String> {
 /// A path in a request line.
 pub(crate) fn http_path(text: &str) -> Result<String, String> {
     HttpPath::from_text(text).map(|path| path.0)
+}
+
+/// Where a line for each session goes.
+pub(crate) fn session_log(text: &str) -> Result<SessionLogTo, String> {
+    SessionLogTo::from_text(text)
 }
 
 /// A time that can pay.

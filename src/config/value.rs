@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use uring::CpuList;
 
 use super::admin::AdminListen;
-use super::plan::{OnUnavailable, Rate, Target};
+use super::plan::{OnUnavailable, Rate, SessionLogTo, Target};
 use super::problem::did_you_mean;
 use super::text::{
     FORM, TIME, backend, busy_poll, duration, duration_or_none, net, rate, source, target,
@@ -406,6 +406,28 @@ impl FromValue for OnUnavailable {
             ));
         }
         Ok(Self::Reply(Arc::from(value.as_bytes())))
+    }
+}
+
+impl FromValue for SessionLogTo {
+    fn how() -> String {
+        "write \"off\", \"stderr\", \"journald\" or the path of a file".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "stderr" => Ok(Self::Stderr),
+            "journald" => Ok(Self::Journald),
+            _ => {
+                // A file by such a name would be found late.
+                let meant = did_you_mean(text, ["off", "stderr", "journald", "journal"]);
+                match text.is_empty() || !meant.is_empty() {
+                    true => Err(format!("`{text}` is not known; {}{meant}", Self::how())),
+                    false => Ok(Self::File(text.into())),
+                }
+            }
+        }
     }
 }
 

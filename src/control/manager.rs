@@ -22,6 +22,7 @@ use crate::config::plan::{Address, BackendConfig, Destination, Target};
 use crate::config::{Config, Draft, LARGEST_FILE, Problems, ReadError};
 use crate::core::moment::Moment;
 use crate::core::wanted::AdminState;
+use crate::session_log::LogFiles;
 use crate::shard::backend::Backend;
 use crate::shard::pool::Pool;
 use crate::shard::shared::Stopping;
@@ -62,6 +63,7 @@ pub struct Manager {
     /// One for each name that backends have.
     names: Vec<JoinHandle<()>>,
     told: Told,
+    logs: LogFiles,
 }
 
 /// What a manager begins with.
@@ -79,6 +81,8 @@ pub struct Beginning {
     pub app: Arc<App>,
     /// What it asks for.
     pub requests: Receiver<Request>,
+    /// What is opened again on SIGUSR1.
+    pub logs: LogFiles,
 }
 
 impl Manager {
@@ -86,7 +90,7 @@ impl Manager {
     /// thread.
     #[must_use]
     pub fn new(balancer: Handle, beginning: Beginning) -> Self {
-        let Beginning { serve, config, overrides, doors, app, requests } = beginning;
+        let Beginning { serve, config, overrides, doors, app, requests, logs } = beginning;
         let told = Told::default();
         let (of, events, seen) = (balancer.clone(), Arc::clone(&app.events), told.clone());
         let on_change = Rc::new(move |key: &str, up: bool, evidence: &str| {
@@ -110,6 +114,7 @@ impl Manager {
             curious,
             names: Vec::new(),
             told,
+            logs,
         }
     }
 
@@ -137,6 +142,7 @@ impl Manager {
         match (signal, *stops) {
             // It has been told what came of it.
             (Signal::SIGHUP, 0) => drop(self.reload("SIGHUP").await),
+            (Signal::SIGUSR1, _) => super::logs::reopen(&self.logs).await,
             (Signal::SIGHUP, _) => warn!("SIGHUP: nothing is read again while stopping"),
             (_, 0) => self.drain(signal),
             (_, 1) => {
@@ -148,7 +154,7 @@ impl Manager {
             // Whatever hangs.
             _ => std::process::exit(0),
         }
-        *stops += u32::from(signal != Signal::SIGHUP);
+        *stops += u32::from(!matches!(signal, Signal::SIGHUP | Signal::SIGUSR1));
     }
 
     fn drain(&self, signal: Signal) {

@@ -12,6 +12,7 @@ pub mod drift;
 pub mod events;
 pub mod ever;
 pub mod heartbeat;
+mod logs;
 pub mod manager;
 pub mod overrides;
 pub mod page;

@@ -1,7 +1,7 @@
 //! Sessions of which a test holds both ends.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -40,6 +40,10 @@ impl Puppets {
             let _ = tell.lock().expect("no test fails in here").send(client);
         });
         Self { backend, accepted }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.backend.address
     }
 
     /// A balancer in front of them.

@@ -153,6 +153,10 @@ fn every_key_of_the_process_arrives() {
         drain_timeout = "0s"
         report_interval = "6s"
         log_level = "debug"
+        log_file = "lb.log"
+        session_log = "journald"
+        session_log_format = "JSON"
+        session_log_queue = 9
         resolve_ttl_min = "7s"
         admin = ["unix:/run/a.sock,mode=0660", "127.0.0.1:9000"]
         admin_token_file = "/etc/token"
@@ -168,6 +172,12 @@ fn every_key_of_the_process_arrives() {
     assert_eq!((process.max_sessions.expect("given").value, process.buffers), (3, Some(4)));
     assert_eq!(process.busy_poll, Some(Duration::from_micros(50)));
     assert_eq!(process.drain_timeout, Duration::ZERO);
+    assert_eq!(process.log_file.as_deref(), Some(std::path::Path::new("lb.log")));
+    assert_eq!(process.session_log, Some(SessionLogTo::Journald));
+    assert_eq!(
+        (process.session_log_format, process.session_log_queue),
+        (SessionLogFormat::Json, 9)
+    );
     assert_eq!(process.report_interval, Some(Duration::from_secs(6)));
     assert_eq!(process.resolve_ttl_min, Duration::from_secs(7));
     let endpoints: Vec<_> = process.admin.endpoints.iter().map(|one| &one.value).collect();

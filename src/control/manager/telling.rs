@@ -252,6 +252,7 @@ pub(super) fn needs_restart(before: &ProcessConfig, now: &ProcessConfig) -> Vec<
         ("busy_poll", before.busy_poll != now.busy_poll),
         ("report_interval", before.report_interval != now.report_interval),
         ("log_level", before.log_level != now.log_level),
+        ("log_file or session_log", before.log != now.log),
         ("admin", before.admin.endpoints != now.admin.endpoints),
         ("state_file", before.state_file != now.state_file),
     ];

@@ -1,5 +1,6 @@
 //! The end of a session, and of the shard.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tracing::{debug, info};
@@ -83,10 +84,10 @@ impl<D: Driver> Shard<D> {
     /// Who is still outside when the program ends.
     fn send_away(&mut self, index: usize) {
         let Some(listening) = &mut self.listening[index] else { return };
-        for client in std::mem::take(&mut listening.outside) {
-            self.shared.counters[self.index].count_end(EndReason::Cut);
-            listening.here.listener_tally().ended[EndReason::Cut as usize].add(1);
-            listening.here.listener.gate.crowd.leave();
+        let (outside, here) = (std::mem::take(&mut listening.outside), Rc::clone(&listening.here));
+        for client in outside {
+            self.note_sent_away(&here, &client);
+            here.listener.gate.crowd.leave();
             self.driver.close(client, true);
         }
     }

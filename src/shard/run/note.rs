@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use uring::Owner;
 
+use crate::config::plan::Destination;
 use crate::core::balance::By;
 use crate::core::moment::Moment;
 use crate::core::relay;
 use crate::core::session::EndReason;
 use crate::core::{Direction, Side};
+use crate::shard::commands::Moved;
 use crate::shard::driver::Driver;
 use crate::shard::record::Record;
 
-use super::here::Extra;
+use super::here::{Extra, Here};
+use super::place::canonical;
 use super::{ALIVE, Entry, Shard};
 
 /// When things happened to a session. It is as small as it can be, because idle sessions have it, too:
@@ -135,24 +138,60 @@ impl<D: Driver> Shard<D> {
             let length = self.now.since(entry.marks.began).as_nanos();
             tally.session.record_ns(u64::try_from(length).unwrap_or(u64::MAX));
         }
-        let Some(records) = &self.shared.records else { return };
-        if !records.put(self.record(entry, reason)) {
+        self.log(|| self.record(owner, entry, reason));
+    }
+
+    /// A client is sent away that waited outside, and never had a session.
+    pub(super) fn note_sent_away(&self, here: &Here, client: &D::Socket) {
+        let reason = EndReason::Cut;
+        self.counters().count_end(reason);
+        here.listener_tally().ended[reason as usize].add(1);
+        self.log(|| Record {
+            began: self.now,
+            ended: self.now,
+            shard: self.index,
+            owner: None,
+            listener: Arc::clone(&here.listener),
+            pool: Arc::clone(&here.pool),
+            backend: None,
+            client: self.driver.peer_address(client).map(canonical),
+            destination: None,
+            by: None,
+            queue_us: None,
+            connect_us: None,
+            first_byte_us: None,
+            to_backend: Moved::default(),
+            to_client: Moved::default(),
+            reason,
+            retries: 0,
+            moves: 0,
+        });
+    }
+
+    /// For the session log, if there is one; it is dropped if there is no room.
+    fn log(&self, record: impl FnOnce() -> Record) {
+        if let Some(records) = &self.shared.records
+            && !records.put(record())
+        {
             self.counters().session_log_dropped.add(1);
         }
     }
 
-    fn record(&self, entry: &Entry<D::Socket>, reason: EndReason) -> Record {
+    fn record(&self, owner: Owner, entry: &Entry<D::Socket>, reason: EndReason) -> Record {
         let Entry { session, here, extra, marks, .. } = entry;
         let nothing = Extra::default();
-        let Extra { client, times, .. } = extra.as_deref().unwrap_or(&nothing);
+        let Extra { client, destination, times, .. } = extra.as_deref().unwrap_or(&nothing);
+        let original = here.pool.destination == Destination::OriginalDst;
         Record {
             began: marks.began,
             ended: self.now,
             shard: self.index,
+            owner: Some(owner),
             listener: Arc::clone(&here.listener),
             pool: Arc::clone(&here.pool),
             backend: times.backend.clone(),
-            client: *client,
+            client: client.map(canonical),
+            destination: destination.filter(|_| original),
             by: marks.by,
             queue_us: times.queue_us,
             connect_us: times.connect_us,
@@ -160,7 +199,7 @@ impl<D: Driver> Shard<D> {
             to_backend: entry.moved_to(Side::Backend),
             to_client: entry.moved_to(Side::Client),
             reason,
-            retries: times.connects.saturating_sub(1),
+            retries: times.connects.saturating_sub(1).saturating_sub(session.moves()),
             moves: session.moves(),
         }
     }

@@ -155,6 +155,11 @@ fn check_at_the_end(shard: &mut Shard<SimDriver>, shared: &Shared, plan: &Plan) 
     // Nothing is freed while something of it is in flight.
     assert_eq!(counters.stale_completion.value(), 0, "stale_completion");
     let ended: u64 = counters.ended.iter().map(|counter| counter.value()).sum();
+    if let Some(records) = &shared.records {
+        let logged = std::iter::from_fn(|| records.take(0)).count() as u64;
+        let dropped = counters.session_log_dropped.value();
+        assert_eq!(logged + dropped, ended, "records, and ended");
+    }
     let here = counters.accepted.value() + counters.taken_over.value();
     assert_eq!(here, ended + counters.handed_over.value(), "accepted, and ended");
     let driver = shard.driver_mut();

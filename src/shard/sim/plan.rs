@@ -14,6 +14,7 @@ use crate::core::relay::{Bulk, Splice};
 use crate::core::wanted::AdminState;
 use crate::shard::Room;
 use crate::shard::bells::Bells;
+use crate::shard::record::Records;
 use crate::shard::shared::Shared;
 
 use super::control::Doing;
@@ -54,6 +55,8 @@ pub(super) struct Plan {
     pub(super) clients: Vec<(u64, Script)>,
     pub(super) backends: Vec<Vec<Address>>,
     pub(super) stop: Stop,
+    /// Sessions that may wait for their line in the session log, if there is one.
+    pub(super) log_queue: Option<usize>,
 }
 
 /// One address of a backend.
@@ -112,12 +115,15 @@ impl Plan {
             clients: clients(well_behaved, started_at, rng),
             backends,
             stop: stop(well_behaved, started_at, rng),
+            log_queue: rng.bool().then(|| 1 << rng.u32(..8)),
         }
     }
 
     /// What the shards of this run have in common, before anything is in force.
     pub(super) fn shared(&self) -> Shared {
-        Shared::new(2, self.drain, Arc::new(Bells::default()))
+        let mut shared = Shared::new(2, self.drain, Arc::new(Bells::default()));
+        shared.records = self.log_queue.map(|most| Arc::new(Records::new(2, most)));
+        shared
     }
 
     /// How many addresses a new client may be connected to, at least.

@@ -1,0 +1,194 @@
+//! A session that has ended, as a line of JSON. Its keys and what they mean are in
+//! `docs/session-log.schema.json`; they stay as they are, others may come. Every key is always there,
+//! `null` where there is nothing to say. The words are those of the admin API.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Serialize, Serializer};
+
+use crate::api::Bytes;
+use crate::core::balance::By;
+use crate::shard::commands::Moved;
+use crate::shard::record::Record;
+
+use super::name::Name;
+use super::text::{total, total_us};
+use super::wall::{Time, Wall};
+
+/// Appends the line.
+pub(super) fn line(into: &mut Vec<u8>, record: &Record, wall: Wall) {
+    serde_json::to_writer(&mut *into, &Line::of(record, wall)).expect("memory takes it all");
+    into.push(b'\n');
+}
+
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    time: Shown<Time>,
+    began: Shown<Time>,
+    id: Option<Shown<Id>>,
+    shard: usize,
+    client: Option<Shown<SocketAddr>>,
+    listener: Name<'a>,
+    pool: Name<'a>,
+    backend: Option<Name<'a>>,
+    destination: Option<Shown<SocketAddr>>,
+    by: Option<Shown<By>>,
+    queue_us: Option<u32>,
+    connect_us: Option<u32>,
+    first_byte_us: Option<u32>,
+    total_us: u64,
+    to_backend: Bytes,
+    to_client: Bytes,
+    end: &'static str,
+    reason: &'static str,
+    retries: u8,
+    moves: u8,
+}
+
+impl<'a> Line<'a> {
+    fn of(record: &'a Record, wall: Wall) -> Self {
+        let time = wall.time(record.ended);
+        let (end, reason) = end_and_reason(record);
+        Self {
+            time: Shown(time),
+            began: Shown(time.before(total(record))),
+            id: id(record).map(Shown),
+            shard: record.shard,
+            client: record.client.map(Shown),
+            listener: Name(&record.listener.name),
+            pool: Name(&record.pool.name),
+            backend: record.backend.as_ref().map(|backend| Name(&backend.name)),
+            destination: record.destination.map(Shown),
+            by: record.by.map(Shown),
+            queue_us: record.queue_us,
+            connect_us: record.connect_us,
+            first_byte_us: record.first_byte_us,
+            total_us: total_us(record),
+            to_backend: bytes(record.to_backend),
+            to_client: bytes(record.to_client),
+            end,
+            reason,
+            retries: record.retries,
+            moves: record.moves,
+        }
+    }
+}
+
+/// Two letters, and a word.
+pub(super) fn end_and_reason(record: &Record) -> (&'static str, &'static str) {
+    record.reason.label().split_once(' ').expect("two letters and a word")
+}
+
+/// What the session was called while it was open.
+pub(super) fn id(record: &Record) -> Option<Id> {
+    record.owner.map(|owner| Id { shard: record.shard, owner })
+}
+
+/// As `evenkeel ctl sessions` and the admin API write it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Id {
+    shard: usize,
+    owner: uring::Owner,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shard, owner } = self;
+        write!(f, "{shard}-{}-{}", owner.slot, owner.generation)
+    }
+}
+
+const fn bytes(moved: Moved) -> Bytes {
+    Bytes { copied: moved.copied, spliced: moved.spliced }
+}
+
+/// What is written as its text, without a string in between.
+#[derive(Debug)]
+struct Shown<T>(T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::super::example::{Example, NOON};
+    use super::*;
+
+    fn written(record: &Record) -> String {
+        let mut bytes = Vec::new();
+        line(&mut bytes, record, NOON);
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_session_is_a_line_of_json() {
+        assert_eq!(
+            written(&Example::new().record),
+            concat!(
+                r#"{"time":"1970-01-01T12:00:05.100Z","began":"1970-01-01T12:00:00.000Z","id":"0-17-3","#,
+                r#""shard":0,"client":"10.0.0.7:51234","listener":"front","pool":"web","backend":"B1","#,
+                r#""destination":null,"by":"round-robin","queue_us":104,"connect_us":311,"#,
+                r#""first_byte_us":1200,"total_us":5100000,"to_backend":{"copied":1234,"spliced":0},"#,
+                r#""to_client":{"copied":82345,"spliced":4430000},"end":"--","reason":"finished","#,
+                r#""retries":0,"moves":0}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_never_was_is_null() {
+        let mut record = Example::new().record;
+        (record.backend, record.by, record.client, record.owner) = (None, None, None, None);
+        (record.queue_us, record.connect_us, record.first_byte_us) = (None, None, None);
+        let line: Value = serde_json::from_str(&written(&record)).expect("JSON");
+        for key in ["backend", "by", "client", "id", "queue_us", "connect_us", "first_byte_us"] {
+            assert_eq!(line[key], Value::Null, "{key}");
+        }
+    }
+
+    #[test]
+    fn names_come_back_as_they_are_in_one_line() {
+        let evil = "a\"b\\c\nd\u{2028}\u{1b}[2J";
+        let text = written(&Example::named(evil).record);
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let line: Value = serde_json::from_str(&text).expect("JSON");
+        for key in ["listener", "pool", "backend"] {
+            assert_eq!(line[key], evil, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_longest_line_goes_through_a_pipe_in_one_piece() {
+        let record = Example::named(&"\u{1}".repeat(1000)).record;
+        assert!(written(&record).len() < 4096, "{}", written(&record).len());
+    }
+
+    #[test]
+    fn the_schema_says_exactly_what_is_written() {
+        let schema = include_str!("../../docs/session-log.schema.json");
+        let schema: Value = serde_json::from_str(schema).expect("JSON");
+        let line: Value = serde_json::from_str(&written(&Example::new().record)).expect("JSON");
+        let keys = |value: &Value| -> BTreeSet<String> {
+            value.as_object().expect("an object").keys().cloned().collect()
+        };
+        let required = schema["required"].as_array().expect("a list").iter();
+        let required: BTreeSet<_> =
+            required.map(|key| key.as_str().expect("a key").to_owned()).collect();
+        assert_eq!(keys(&schema["properties"]), keys(&line));
+        assert_eq!(required, keys(&line));
+        let reasons = schema["properties"]["reason"]["enum"].as_array().expect("a list");
+        for reason in crate::core::session::EndReason::ALL {
+            let (_, word) = reason.label().split_once(' ').expect("two letters and a word");
+            assert!(reasons.iter().any(|known| known == word), "{word} is not in the schema");
+        }
+    }
+}
