@@ -12,6 +12,8 @@ pub struct Ever {
     shards: usize,
     /// By pool and backend.
     backends: BTreeMap<(String, String), Arc<Tallies>>,
+    /// By pool: of backends that were forgotten.
+    forgotten: BTreeMap<String, Arc<Tallies>>,
     listeners: BTreeMap<String, Arc<ListenerTallies>>,
 }
 
@@ -19,39 +21,55 @@ impl Ever {
     /// Nothing, in so many shards.
     #[must_use]
     pub const fn new(shards: usize) -> Self {
-        Self { shards, backends: BTreeMap::new(), listeners: BTreeMap::new() }
+        Self {
+            shards,
+            backends: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+        }
     }
 
     /// What is counted of a backend.
     pub fn backend(&mut self, pool: &str, name: &str) -> Arc<Tallies> {
-        forget_some(&mut self.backends);
-        let shards = self.shards;
+        let (shards, forgotten) = (self.shards, &mut self.forgotten);
+        forget_some(&mut self.backends, |(pool, _), gone| match forgotten.get(pool) {
+            Some(all) => all.absorb(gone),
+            None => drop(forgotten.insert(pool.clone(), Arc::clone(gone))),
+        });
         let known = self.backends.entry((pool.to_owned(), name.to_owned()));
         Arc::clone(known.or_insert_with(|| Arc::new(Tallies::new(shards))))
     }
 
     /// What is counted of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerTallies> {
-        forget_some(&mut self.listeners);
+        forget_some(&mut self.listeners, |_, _| ());
         let shards = self.shards;
         let known = self.listeners.entry(name.to_owned());
         Arc::clone(known.or_insert_with(|| Arc::new(ListenerTallies::new(shards))))
     }
 
-    /// Of every backend that a pool has or had, with their names.
+    /// Of every backend that a pool has or had, with their names; those that were forgotten are the
+    /// last together, without one.
     pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = (&str, &Arc<Tallies>)> {
         let from = (pool.to_owned(), String::new());
         let of_pool =
             self.backends.range(from.clone()..).take_while(move |((name, _), _)| *name == from.0);
-        of_pool.map(|((_, name), tallies)| (name.as_str(), tallies))
+        let of_pool = of_pool.map(|((_, name), tallies)| (name.as_str(), tallies));
+        of_pool.chain(self.forgotten.get(pool).map(|tallies| ("", tallies)))
     }
 }
 
 /// Whoever adds and removes backends under ever new names would fill the memory: those that nobody
-/// uses any more make way, and the sums of their pool lose them.
-fn forget_some<K: Ord + Clone, T>(known: &mut BTreeMap<K, Arc<T>>) {
+/// uses any more make way.
+fn forget_some<K: Ord, T>(known: &mut BTreeMap<K, Arc<T>>, mut forget: impl FnMut(&K, &Arc<T>)) {
     if known.len() >= REMEMBERED {
-        known.retain(|_, counts| Arc::strong_count(counts) > 1);
+        known.retain(|key, counts| {
+            let used = Arc::strong_count(counts) > 1;
+            if !used {
+                forget(key, counts);
+            }
+            used
+        });
     }
 }
 
@@ -60,6 +78,8 @@ const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     #[test]
@@ -75,6 +95,25 @@ mod tests {
         assert_eq!(ever.of_pool("we").count(), 0);
         ever.listener("x").of(0).accepted.add(1);
         assert_eq!(ever.listener("x").accepted(), 1);
+    }
+
+    #[test]
+    fn the_sums_of_a_pool_keep_those_that_were_forgotten() {
+        let mut ever = Ever::new(2);
+        let bytes = |ever: &Ever| -> u64 {
+            ever.of_pool("web").map(|(_, tallies)| tallies.sum().copied[1]).sum()
+        };
+        for number in 0..3 * REMEMBERED {
+            let tallies = ever.backend("web", &format!("gone-{number}"));
+            tallies.of(1).copied[1].add(2);
+            tallies.connected.fetch_add(1, Ordering::Relaxed);
+            drop(tallies);
+        }
+        assert_eq!(bytes(&ever), 6 * REMEMBERED as u64);
+        let connected = |tallies: &Tallies| tallies.connected.load(Ordering::Relaxed);
+        let connected: u64 = ever.of_pool("web").map(|(_, tallies)| connected(tallies)).sum();
+        assert_eq!(connected, 3 * REMEMBERED as u64);
+        assert_eq!(ever.of_pool("other").count(), 0);
     }
 
     #[test]
