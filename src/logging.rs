@@ -36,6 +36,12 @@ impl Logging {
         Self { dropped, _flush_on_drop: guard }
     }
 
+    /// Counts the lines that the queue had no room for.
+    #[must_use]
+    pub fn counter(&self) -> ErrorCounter {
+        self.dropped.clone()
+    }
+
     /// Lines that the queue had no room for.
     #[must_use]
     pub fn dropped_lines(&self) -> usize {
