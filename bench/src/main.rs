@@ -18,6 +18,7 @@ mod process;
 mod publish;
 mod relay;
 mod run;
+mod scrape;
 mod signals;
 mod soak;
 mod stats;
@@ -60,6 +61,8 @@ enum Command {
     Publish(publish::Arguments),
     /// A relay on tokio-uring, as a contender; relays until SIGTERM
     Relay(relay::Arguments),
+    /// What a scrape of hundreds of backends does to the data path
+    Scrape(scrape::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
     Soak(soak::Arguments),
 }
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Pick(arguments) => pick::run(&arguments),
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),
+        Command::Scrape(arguments) => scrape::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {
