@@ -10,6 +10,8 @@ mod dashboards;
 mod forms;
 #[path = "metrics/going_on.rs"]
 mod going_on;
+#[path = "metrics/haproxy.rs"]
+mod haproxy;
 #[path = "metrics/known_traffic.rs"]
 mod known_traffic;
 #[path = "metrics/scrape.rs"]

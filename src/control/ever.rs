@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::shard::tally::{ListenerTallies, Tallies};
 
@@ -13,8 +14,12 @@ pub struct Ever {
     /// By pool and backend.
     backends: BTreeMap<(String, String), Arc<Tallies>>,
     /// By pool: of backends that were forgotten.
-    forgotten: BTreeMap<String, Arc<Tallies>>,
+    gone: BTreeMap<String, Arc<Tallies>>,
     listeners: BTreeMap<String, Arc<ListenerTallies>>,
+    /// By pool: clients that its tables of sticky clients had no room for.
+    pushed_out: BTreeMap<String, Arc<AtomicU64>>,
+    /// By listener: clients that its tables of limits had no room for.
+    unlimited: BTreeMap<String, Arc<AtomicU64>>,
 }
 
 impl Ever {
@@ -24,17 +29,19 @@ impl Ever {
         Self {
             shards,
             backends: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
+            gone: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            pushed_out: BTreeMap::new(),
+            unlimited: BTreeMap::new(),
         }
     }
 
     /// What is counted of a backend.
     pub fn backend(&mut self, pool: &str, name: &str) -> Arc<Tallies> {
-        let (shards, forgotten) = (self.shards, &mut self.forgotten);
-        forget_some(&mut self.backends, |(pool, _), gone| match forgotten.get(pool) {
+        let (shards, all_gone) = (self.shards, &mut self.gone);
+        forget_some(&mut self.backends, |(pool, _), gone| match all_gone.get(pool) {
             Some(all) => all.absorb(gone),
-            None => drop(forgotten.insert(pool.clone(), Arc::clone(gone))),
+            None => drop(all_gone.insert(pool.clone(), Arc::clone(gone))),
         });
         let known = self.backends.entry((pool.to_owned(), name.to_owned()));
         Arc::clone(known.or_insert_with(|| Arc::new(Tallies::new(shards))))
@@ -48,6 +55,18 @@ impl Ever {
         Arc::clone(known.or_insert_with(|| Arc::new(ListenerTallies::new(shards))))
     }
 
+    /// Counts clients that the sticky table of a pool has no room for.
+    pub fn pushed_out(&mut self, pool: &str) -> Arc<AtomicU64> {
+        forget_some(&mut self.pushed_out, |_, _| ());
+        Arc::clone(self.pushed_out.entry(pool.to_owned()).or_default())
+    }
+
+    /// Counts clients that the table of limits of a listener has no room for.
+    pub fn forgotten(&mut self, listener: &str) -> Arc<AtomicU64> {
+        forget_some(&mut self.unlimited, |_, _| ());
+        Arc::clone(self.unlimited.entry(listener.to_owned()).or_default())
+    }
+
     /// Of every backend that a pool has or had, with their names; those that were forgotten are the
     /// last together, without one.
     pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = (&str, &Arc<Tallies>)> {
@@ -55,7 +74,7 @@ impl Ever {
         let of_pool =
             self.backends.range(from.clone()..).take_while(move |((name, _), _)| *name == from.0);
         let of_pool = of_pool.map(|((_, name), tallies)| (name.as_str(), tallies));
-        of_pool.chain(self.forgotten.get(pool).map(|tallies| ("", tallies)))
+        of_pool.chain(self.gone.get(pool).map(|tallies| ("", tallies)))
     }
 }
 

@@ -109,6 +109,12 @@ fn listeners(world: &World) -> Vec<ListenerSeen> {
             ended: listener.tallies.ended(),
             ..ListenerSeen::default()
         });
+        if let Some(per_ip) = &listener.per_ip {
+            let [clients, forgotten] = seen.per_ip.get_or_insert_default();
+            *clients += per_ip.table.clients() as u64;
+            // All tables of one name count together.
+            *forgotten = (*forgotten).max(per_ip.table.forgotten());
+        }
         seen.addresses.push(listener.address.to_string());
         seen.sessions += u64::from(listener.gate.sessions());
         seen.waiting += u64::from(listener.gate.crowd.len());
@@ -151,7 +157,7 @@ impl PoolKnown {
                 fails_open: pool.fails_open(now),
                 sessions: backends.iter().map(|one| u64::from(one.sessions)).sum(),
                 waiting: pool.state.crowd.len().into(),
-                sticky_clients: pool.state.sticky.as_ref().map(|table| Sticky::len(table) as u64),
+                sticky_clients: pool.state.sticky.as_ref().map(of_table),
                 ever: PoolSum::default(),
             },
             backends,
@@ -174,6 +180,11 @@ impl PoolKnown {
         }
         (self.seen, self.backends)
     }
+}
+
+/// Clients that are remembered, and those that there was no room for.
+fn of_table(table: &Sticky) -> [u64; 2] {
+    [table.len() as u64, table.pushed_out()]
 }
 
 fn backend(

@@ -18,6 +18,8 @@ pub struct ListenerSeen {
     pub sessions_max: Option<u64>,
     /// Clients that wait for room.
     pub waiting: u64,
+    /// Clients that its table of limits knows, and those that it had no room for, if it has one.
+    pub per_ip: Option<[u64; 2]>,
     /// Connections accepted.
     pub accepted: u64,
     /// Sessions ended.
@@ -45,6 +47,19 @@ pub(super) fn families(all: &[ListenerSeen]) -> Vec<Family> {
         ),
         gauge("current_queue", "Clients that were accepted and wait for room.")
             .of(&all, |(labels, one)| (labels.clone(), one.waiting)),
+        gauge("per_ip_clients", "Clients that are known because each has a limit.").of(
+            all.iter().filter_map(|(labels, one)| Some((labels, one.per_ip?[0]))),
+            |(labels, clients)| (labels.clone(), clients),
+        ),
+        Family::new(
+            "evenkeel_listener_per_ip_forgotten",
+            Kind::Counter,
+            "Clients whose rate was forgotten before its time for want of room.",
+        )
+        .of(
+            all.iter().filter_map(|(labels, one)| Some((labels, one.per_ip?[1]))),
+            |(labels, clients)| (labels.clone(), clients),
+        ),
         Family::new("evenkeel_listener_connections", Kind::Counter, "Connections accepted.")
             .of(&all, |(labels, one)| (labels.clone(), one.accepted)),
         reasons::family(

@@ -23,8 +23,8 @@ pub struct PoolSeen {
     pub sessions: u64,
     /// Clients that wait for a backend or for room in one.
     pub waiting: u64,
-    /// Clients that its sticky table remembers, if it has one.
-    pub sticky_clients: Option<u64>,
+    /// Clients that its sticky table remembers, and those that it had no room for, if it has one.
+    pub sticky_clients: Option<[u64; 2]>,
     /// What its backends have counted, ever.
     pub ever: PoolSum,
 }
@@ -81,7 +81,16 @@ fn gauges(all: &[(Labels, &PoolSeen)]) -> Vec<Family> {
         gauge("current_queue", "Clients that wait for a backend, or for room in one.")
             .of(all, |(labels, one)| (labels.clone(), one.waiting)),
         gauge("sticky_clients", "Clients that are remembered together with their backend.").of(
-            all.iter().filter_map(|(labels, one)| Some((labels, one.sticky_clients?))),
+            all.iter().filter_map(|(labels, one)| Some((labels, one.sticky_clients?[0]))),
+            |(labels, clients)| (labels.clone(), clients),
+        ),
+        Family::new(
+            "evenkeel_pool_sticky_pushed_out",
+            Kind::Counter,
+            "Clients that were forgotten before their time because the table was full.",
+        )
+        .of(
+            all.iter().filter_map(|(labels, one)| Some((labels, one.sticky_clients?[1]))),
             |(labels, clients)| (labels.clone(), clients),
         ),
     ]

@@ -45,6 +45,7 @@ fn all() -> Seen {
     let listener = ListenerSeen {
         addresses: vec!["0.0.0.0:80".to_owned(), "[::]:80".to_owned()],
         sessions_max: Some(9),
+        per_ip: Some([14, 15]),
         ..ListenerSeen::default()
     };
     let mut one = backend("web", "a", "up");
@@ -58,7 +59,7 @@ fn all() -> Seen {
     Seen {
         process: ProcessSeen { usage, facts, ..ProcessSeen::default() },
         listeners: vec![listener],
-        pools: vec![PoolSeen { sticky_clients: Some(13), ..PoolSeen::default() }],
+        pools: vec![PoolSeen { sticky_clients: Some([13, 16]), ..PoolSeen::default() }],
         backends: vec![one, backend("web", "b", "maint")],
         shards: vec![shard.clone(), ShardSeen { index: 1, driver: None, ..shard }],
     }
