@@ -14,8 +14,7 @@ use crate::log_file::{LogFile, cure};
 /// Writes what is left when it is dropped.
 #[derive(Debug)]
 pub struct Logging {
-    dropped: ErrorCounter,
-    unwritten: Arc<AtomicU64>,
+    lost: LostLines,
     _flush_on_drop: WorkerGuard,
 }
 
@@ -43,12 +42,33 @@ impl Logging {
             .with_target(false)
             .with_max_level(filter(level))
             .try_init();
-        Self { dropped, unwritten, _flush_on_drop: guard }
+        Self { lost: LostLines { dropped, unwritten }, _flush_on_drop: guard }
+    }
+
+    /// Counts the lines that are lost.
+    #[must_use]
+    pub fn lost(&self) -> LostLines {
+        self.lost.clone()
     }
 
     /// Lines that the queue had no room for, or the file.
     #[must_use]
     pub fn dropped_lines(&self) -> u64 {
+        self.lost.lines()
+    }
+}
+
+/// A count of lines that nobody got to read.
+#[derive(Clone, Debug)]
+pub struct LostLines {
+    dropped: ErrorCounter,
+    unwritten: Arc<AtomicU64>,
+}
+
+impl LostLines {
+    /// Lines that the queue had no room for, or the file.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
         self.dropped.dropped_lines() as u64 + self.unwritten.load(Ordering::Relaxed)
     }
 }

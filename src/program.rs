@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use clap::CommandFactory as _;
@@ -23,6 +23,7 @@ use crate::control::admin::info::About;
 use crate::control::admin::{self, App, Request};
 use crate::control::drift::ConfigFile;
 use crate::control::manager::{Beginning, Manager};
+use crate::control::metrics::gather::Reloads;
 use crate::control::overrides::Overrides;
 use crate::control::runtime::Control;
 use crate::control::state_file::{self, StateError};
@@ -146,7 +147,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let balancer = Balancer::start(&config)?;
     let session_log = SessionLog::start(balancer.shared(), outputs.sessions)?;
     let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
-    let (app, requests) = admin(&balancer, serve, &config, endpoints.clone());
+    let (app, requests) = admin(&balancer, serve, &config, endpoints.clone(), &logging);
     let (serve, about) = (serve.clone(), Arc::clone(&app.about));
     let (config_as_written, logs) = (as_written, outputs.files);
     let beginning =
@@ -247,6 +248,7 @@ fn admin(
     serve: &Serve,
     config: &Config,
     endpoints: Vec<AdminEndpoint>,
+    logging: &Logging,
 ) -> (Arc<App>, Receiver<Request>) {
     let (requests, receiver) = tokio::sync::mpsc::channel(admin::REQUESTS);
     let file = serve.config.as_ref();
@@ -259,6 +261,8 @@ fn admin(
         file: file.map(|path| Arc::new(ConfigFile::as_read(path))),
         details: Arc::default(),
         tally: Arc::default(),
+        reloads: Mutex::new(Reloads::none()),
+        lost_lines: logging.lost(),
         requests,
     };
     (Arc::new(app), receiver)

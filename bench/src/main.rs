@@ -19,6 +19,7 @@ mod process;
 mod publish;
 mod relay;
 mod run;
+mod scrape;
 mod session_log;
 mod signals;
 mod soak;
@@ -66,6 +67,8 @@ enum Command {
     Relay(relay::Arguments),
     /// What the session log takes without losing a line, and what it costs
     SessionLog(session_log::Arguments),
+    /// What a scrape of hundreds of backends does to the data path
+    Scrape(scrape::Arguments),
     /// Long churn against the balancer, and whether its memory, descriptors or pipes grow
     Soak(soak::Arguments),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Publish(arguments) => publish::run(&arguments),
         Command::Relay(arguments) => relay::run(&arguments).map(|never| match never {}),
         Command::SessionLog(arguments) => session_log::run(&arguments),
+        Command::Scrape(arguments) => scrape::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
     };
     match done {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use crate::shard::tally::{ListenerTallies, Tallies};
 
@@ -12,46 +13,82 @@ pub struct Ever {
     shards: usize,
     /// By pool and backend.
     backends: BTreeMap<(String, String), Arc<Tallies>>,
+    /// By pool: of backends that were forgotten.
+    gone: BTreeMap<String, Arc<Tallies>>,
     listeners: BTreeMap<String, Arc<ListenerTallies>>,
+    /// By pool: clients that its tables of sticky clients had no room for.
+    pushed_out: BTreeMap<String, Arc<AtomicU64>>,
+    /// By listener: clients that its tables of limits had no room for.
+    unlimited: BTreeMap<String, Arc<AtomicU64>>,
 }
 
 impl Ever {
     /// Nothing, in so many shards.
     #[must_use]
     pub const fn new(shards: usize) -> Self {
-        Self { shards, backends: BTreeMap::new(), listeners: BTreeMap::new() }
+        Self {
+            shards,
+            backends: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            pushed_out: BTreeMap::new(),
+            unlimited: BTreeMap::new(),
+        }
     }
 
     /// What is counted of a backend.
     pub fn backend(&mut self, pool: &str, name: &str) -> Arc<Tallies> {
-        forget_some(&mut self.backends);
-        let shards = self.shards;
+        let (shards, all_gone) = (self.shards, &mut self.gone);
+        forget_some(&mut self.backends, |(pool, _), gone| match all_gone.get(pool) {
+            Some(all) => all.absorb(gone),
+            None => drop(all_gone.insert(pool.clone(), Arc::clone(gone))),
+        });
         let known = self.backends.entry((pool.to_owned(), name.to_owned()));
         Arc::clone(known.or_insert_with(|| Arc::new(Tallies::new(shards))))
     }
 
     /// What is counted of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerTallies> {
-        forget_some(&mut self.listeners);
+        forget_some(&mut self.listeners, |_, _| ());
         let shards = self.shards;
         let known = self.listeners.entry(name.to_owned());
         Arc::clone(known.or_insert_with(|| Arc::new(ListenerTallies::new(shards))))
     }
 
-    /// Of every backend that a pool has or had, with their names.
+    /// Counts clients that the sticky table of a pool has no room for.
+    pub fn pushed_out(&mut self, pool: &str) -> Arc<AtomicU64> {
+        forget_some(&mut self.pushed_out, |_, _| ());
+        Arc::clone(self.pushed_out.entry(pool.to_owned()).or_default())
+    }
+
+    /// Counts clients that the table of limits of a listener has no room for.
+    pub fn forgotten(&mut self, listener: &str) -> Arc<AtomicU64> {
+        forget_some(&mut self.unlimited, |_, _| ());
+        Arc::clone(self.unlimited.entry(listener.to_owned()).or_default())
+    }
+
+    /// Of every backend that a pool has or had, with their names; those that were forgotten are the
+    /// last together, without one.
     pub fn of_pool(&self, pool: &str) -> impl Iterator<Item = (&str, &Arc<Tallies>)> {
         let from = (pool.to_owned(), String::new());
         let of_pool =
             self.backends.range(from.clone()..).take_while(move |((name, _), _)| *name == from.0);
-        of_pool.map(|((_, name), tallies)| (name.as_str(), tallies))
+        let of_pool = of_pool.map(|((_, name), tallies)| (name.as_str(), tallies));
+        of_pool.chain(self.gone.get(pool).map(|tallies| ("", tallies)))
     }
 }
 
 /// Whoever adds and removes backends under ever new names would fill the memory: those that nobody
-/// uses any more make way, and the sums of their pool lose them.
-fn forget_some<K: Ord + Clone, T>(known: &mut BTreeMap<K, Arc<T>>) {
+/// uses any more make way.
+fn forget_some<K: Ord, T>(known: &mut BTreeMap<K, Arc<T>>, mut forget: impl FnMut(&K, &Arc<T>)) {
     if known.len() >= REMEMBERED {
-        known.retain(|_, counts| Arc::strong_count(counts) > 1);
+        known.retain(|key, counts| {
+            let used = Arc::strong_count(counts) > 1;
+            if !used {
+                forget(key, counts);
+            }
+            used
+        });
     }
 }
 
@@ -60,6 +97,8 @@ const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     #[test]
@@ -75,6 +114,25 @@ mod tests {
         assert_eq!(ever.of_pool("we").count(), 0);
         ever.listener("x").of(0).accepted.add(1);
         assert_eq!(ever.listener("x").accepted(), 1);
+    }
+
+    #[test]
+    fn the_sums_of_a_pool_keep_those_that_were_forgotten() {
+        let mut ever = Ever::new(2);
+        let bytes = |ever: &Ever| -> u64 {
+            ever.of_pool("web").map(|(_, tallies)| tallies.sum().copied[1]).sum()
+        };
+        for number in 0..3 * REMEMBERED {
+            let tallies = ever.backend("web", &format!("gone-{number}"));
+            tallies.of(1).copied[1].add(2);
+            tallies.connected.fetch_add(1, Ordering::Relaxed);
+            drop(tallies);
+        }
+        assert_eq!(bytes(&ever), 6 * REMEMBERED as u64);
+        let connected = |tallies: &Tallies| tallies.connected.load(Ordering::Relaxed);
+        let connected: u64 = ever.of_pool("web").map(|(_, tallies)| connected(tallies)).sum();
+        assert_eq!(connected, 3 * REMEMBERED as u64);
+        assert_eq!(ever.of_pool("other").count(), 0);
     }
 
     #[test]

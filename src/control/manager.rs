@@ -196,6 +196,7 @@ impl Manager {
                 lost.extend(unknown);
                 match self.apply(config, overrides, lost, by) {
                     Ok(event) => {
+                        self.app.note_reload(true);
                         if let (Some(file), Some(bytes)) = (&self.app.file, bytes) {
                             file.note(&bytes);
                         }
@@ -207,6 +208,7 @@ impl Manager {
             Ok(Err(problems)) => format!("the new one is wrong: {problems}"),
             Err(error) => error.to_string(),
         };
+        self.app.note_reload(false);
         error!("{by}: the configuration stays as it is, because {wrong}");
         let news = News::error(Kind::ReloadFailed, self.file(), "the configuration stays as it is");
         self.app.events.push(news.because(format!("{by}: {wrong}")));

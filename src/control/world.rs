@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use uring::{Listen, ListenError, UnixListen, UnixListenError};
@@ -18,6 +19,7 @@ use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
 use crate::shard::shared::{Gate, Shared, Snapshot};
+use crate::shard::sticky::Sticky;
 use crate::shard::tally::Tallies;
 
 use super::ever::Ever;
@@ -239,6 +241,7 @@ impl World {
         changes: &mut Changes,
     ) -> KnownListener {
         let tallies = self.ever.listener(&config.name);
+        let forgotten = self.ever.forgotten(&config.name);
         let known = self.known(config);
         if let Some(known) = known
             && !is_same(&known.config, config)
@@ -251,7 +254,7 @@ impl World {
                 ));
             }
         }
-        let per_ip = per_ip(config, known);
+        let per_ip = per_ip(config, known, forgotten);
         let greets = config.accept_proxy.as_ref().map(|proxy| Greets {
             from: crate::core::access::Networks::new(&proxy.from),
             timeout: proxy.timeout,
@@ -275,6 +278,7 @@ impl World {
     fn pool(&mut self, config: &PoolConfig, changes: &mut Changes) -> KnownPool {
         let tallies: Vec<_> =
             config.backends.iter().map(|one| self.ever.backend(&config.name, &one.name)).collect();
+        let pushed_out = self.ever.pushed_out(&config.name);
         let known = self.pools.get(&config.name);
         if known.is_some_and(|known| known.config != *config) {
             changes.changed.push(format!("pool {}", config.name));
@@ -289,7 +293,9 @@ impl World {
         let state = state.map_or_else(
             || {
                 let (id, bells) = (self.shared.next_id(), Arc::clone(&self.shared.bells));
-                Arc::new(PoolState::new(id, config.sticky.as_ref(), bells))
+                let sticky = config.sticky.as_ref();
+                let sticky = sticky.map(|sticky| Sticky::counted_in(pushed_out, sticky));
+                Arc::new(PoolState::new(id, sticky, bells))
             },
             |known| Arc::clone(&known.pool.state),
         );
@@ -334,14 +340,21 @@ fn is_same(one: &ListenerConfig, other: &ListenerConfig) -> bool {
 }
 
 /// What one client may have. The table of clients goes on with other limits.
-fn per_ip(config: &ListenerConfig, known: Option<&KnownListener>) -> Option<ClientLimits> {
+fn per_ip(
+    config: &ListenerConfig,
+    known: Option<&KnownListener>,
+    forgotten: Arc<AtomicU64>,
+) -> Option<ClientLimits> {
     let PerIp { sessions, rate } = config.per_ip;
     if sessions.is_none() && rate.is_none() {
         return None;
     }
     let pace = rate.map(|rate| Pace::new(rate.events, rate.period));
     let before = known.and_then(|known| known.listener.per_ip.as_ref());
-    let table = before.map_or_else(Arc::<PerIpTable>::default, |before| Arc::clone(&before.table));
+    let table = before.map_or_else(
+        || Arc::new(PerIpTable::counted_in(forgotten)),
+        |before| Arc::clone(&before.table),
+    );
     Some(ClientLimits { table, limits: Limits { sessions, pace } })
 }
 

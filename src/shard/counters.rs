@@ -10,11 +10,11 @@ use crate::core::relay::PathChange;
 use crate::core::session::EndReason;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// The counters of one shard.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])* pub $name: Counter,)*
             /// Sessions now.
             pub sessions: Gauge,
             /// Sessions ended, by reason, in the order of [`EndReason::ALL`].
@@ -22,6 +22,11 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// Name and meaning of each of them, as it is written here, in the order of
+            /// [`Counters::list`].
+            pub const HELP: &[(&'static str, &'static str)] =
+                &[$((stringify!($name), concat!($($doc),*)),)*];
+
             /// Name and value of every counter but the ended sessions.
             #[must_use]
             pub fn list(&self) -> Vec<(&'static str, u64)> {

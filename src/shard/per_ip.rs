@@ -21,7 +21,7 @@ pub struct PerIpTable {
     stripes: Striped<Stripe>,
     /// Clients without sessions in one stripe.
     idle_max: usize,
-    forgotten: AtomicU64,
+    forgotten: Arc<AtomicU64>,
 }
 
 /// Why a client may not come in.
@@ -43,15 +43,21 @@ pub struct Ticket {
 
 impl Default for PerIpTable {
     fn default() -> Self {
-        Self::with_room_for(MAX_IDLE)
+        Self::counted_in(Arc::default())
     }
 }
 
 impl PerIpTable {
+    /// An empty table, which counts there whom it has no room for.
+    #[must_use]
+    pub fn counted_in(forgotten: Arc<AtomicU64>) -> Self {
+        Self::with_room_for(MAX_IDLE, forgotten)
+    }
+
     /// A table that remembers so many clients without sessions.
-    fn with_room_for(idle: usize) -> Self {
+    fn with_room_for(idle: usize, forgotten: Arc<AtomicU64>) -> Self {
         let (stripes, idle_max) = Striped::new(idle);
-        Self { stripes, idle_max, forgotten: AtomicU64::new(0) }
+        Self { stripes, idle_max, forgotten }
     }
 
     /// A session more for the client at `ip`. The limits come with each call, so that a reload

@@ -89,12 +89,12 @@ pub struct PoolState {
 impl PoolState {
     /// The state of a pool that nobody has used.
     #[must_use]
-    pub fn new(id: u32, sticky: Option<&StickyConfig>, bells: Arc<Bells>) -> Self {
+    pub fn new(id: u32, sticky: Option<Sticky>, bells: Arc<Bells>) -> Self {
         Self {
             id,
             turn: CachePadded::default(),
             crowd: Crowd::default(),
-            sticky: sticky.map(Sticky::new),
+            sticky,
             bells,
             own_ends: Mutex::default(),
         }

@@ -4,6 +4,7 @@
 //! The key is the client's address itself and no hash of it: nobody is sent where another one was.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,16 +21,15 @@ pub struct Sticky {
     /// Of one stripe.
     size: usize,
     stripes: Striped<ByUse<Key, Place>>,
-    pushed_out: AtomicU64,
+    pushed_out: Arc<AtomicU64>,
 }
 
 impl Sticky {
-    /// An empty table.
+    /// An empty table, which counts there whom it has no room for.
     #[must_use]
-    pub fn new(config: &StickyConfig) -> Self {
+    pub fn counted_in(pushed_out: Arc<AtomicU64>, config: &StickyConfig) -> Self {
         let entries = usize::try_from(config.size.get()).expect("32 bits or more");
         let (stripes, size) = Striped::new(entries);
-        let pushed_out = AtomicU64::new(0);
         Self { by: config.key, ttl: config.ttl, size, stripes, pushed_out }
     }
 
@@ -81,7 +81,7 @@ impl Sticky {
         self.len() == 0
     }
 
-    /// Clients that were forgotten before their time because the table was full.
+    /// Clients that were forgotten before their time because the table, or one before it, was full.
     #[must_use]
     pub fn pushed_out(&self) -> u64 {
         self.pushed_out.load(Ordering::Relaxed)
@@ -131,7 +131,8 @@ mod tests {
 
     fn sticky(key: StickyBy, size: u32) -> Sticky {
         let size = NonZeroU32::new(size).expect("some");
-        Sticky::new(&StickyConfig { key, ttl: Duration::from_secs(10), size, returns: false })
+        let config = StickyConfig { key, ttl: Duration::from_secs(10), size, returns: false };
+        Sticky::counted_in(Arc::default(), &config)
     }
 
     fn at_s(s: u64) -> Moment {

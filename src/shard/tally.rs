@@ -108,6 +108,30 @@ impl Tallies {
         })
     }
 
+    /// Takes over what was counted of a backend that is gone for good, but for its distributions. Nobody
+    /// may count in either meanwhile.
+    pub(crate) fn absorb(&self, gone: &Self) {
+        let (own, sum) = (&self.shards[0], gone.sum());
+        let pairs = [
+            (&own.copied[..], &sum.copied[..]),
+            (&own.spliced[..], &sum.spliced[..]),
+            (&own.ended[..], &sum.ended[..]),
+        ];
+        for (counters, counts) in pairs {
+            counters.iter().zip(counts).for_each(|(counter, count)| counter.add(*count));
+        }
+        own.moved_here.add(sum.moved_here);
+        for (counter, gone) in [
+            (&self.connected, &gone.connected),
+            (&self.failed, &gone.failed),
+            (&self.transitions, &gone.transitions),
+            (&self.ejections, &gone.ejections),
+            (&self.fail_opens, &gone.fail_opens),
+        ] {
+            counter.fetch_add(gone.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Over all shards.
     #[must_use]
     pub fn sum(&self) -> TallySum {

@@ -113,6 +113,18 @@ impl Program {
         self.started(&text, at)
     }
 
+    /// HAProxy tells its metrics to who asks at `at`, by its own exporter for Prometheus.
+    pub(crate) fn exporting(at: &At) -> Option<Peer> {
+        let (at_text, other) = (haproxy_at(at), At::port_of([127, 0, 0, 1].into()));
+        let text = format!(
+            "frontend metrics\n mode http\n bind {at_text}\n http-request use-service \
+             prometheus-exporter\nfrontend in\n mode tcp\n bind {}\n default_backend pool\n\
+             backend pool\n mode tcp\n server one 127.0.0.1:1 maxconn 9\n",
+            haproxy_at(&other)
+        );
+        Self::Haproxy.started(&text, at)
+    }
+
     /// What it answers to who has sent it a header.
     pub(crate) fn answer(self, peer: &mut (impl Read + Write)) -> String {
         if self == Self::Haproxy {

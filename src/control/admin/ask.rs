@@ -9,7 +9,7 @@ use crate::shard::commands::{Command, Reply};
 use crate::shard::shared::Shared;
 
 /// What each shard answered, in their order; nothing of one that did not in time.
-pub(super) async fn all_shards<T: Send + 'static>(
+pub(in crate::control) async fn all_shards<T: Send + 'static>(
     shared: &Shared,
     patience: Duration,
     command: impl Fn(Reply<T>) -> Command,
@@ -35,4 +35,4 @@ pub(super) async fn all_shards<T: Send + 'static>(
 }
 
 /// A shard answers in microseconds, or a few milliseconds where it has thousands of sessions.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::control) const PATIENCE: Duration = Duration::from_secs(2);

@@ -22,7 +22,8 @@ pub struct About {
     pub pid: u32,
     /// When it began.
     pub started: Instant,
-    started_ms: u64,
+    /// The same in milliseconds since 1970.
+    pub started_ms: u64,
     /// `uring` or `epoll`.
     pub engine: String,
     /// The same in a line, with the kernel and what it granted.
@@ -40,7 +41,8 @@ pub struct About {
     pub cpus: Vec<usize>,
     /// Sessions that there is room for.
     pub sessions_max: u64,
-    files_limit: u64,
+    /// Descriptors that there may be.
+    pub files_limit: u64,
     config: Option<PathBuf>,
     /// Where changes are kept.
     pub state_file: Option<PathBuf>,

@@ -1,11 +1,44 @@
-//! `/metrics`.
+//! `/metrics`, in the form that the scraper asks for.
 
+use std::sync::PoisonError;
+
+use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 
 use super::App;
-use super::problem::Refusal;
+use crate::control::metrics::body::Pieces;
+use crate::control::metrics::families;
+use crate::control::metrics::gather::{Facts, gather};
+use crate::control::metrics::text::{Format, Writer};
 
 /// Everything that a scraper wants to know.
-pub(super) fn metrics(_app: &App) -> Response {
-    Refusal::nothing_there("there are no metrics yet; see /api/status").into_response()
+pub(super) async fn metrics(app: &App, headers: &HeaderMap) -> Response {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::accepted(&accepted.collect::<Vec<_>>().join(","));
+    let seen = gather(&app.handle, facts(app)).await;
+    let body = Body::new(Pieces::new(Writer::new(families(&seen), format)));
+    ([(CONTENT_TYPE, format.content_type())], body).into_response()
+}
+
+fn facts(app: &App) -> Facts {
+    let (about, notes) = (&app.about, app.notes.load());
+    Facts {
+        version: about.version.clone(),
+        kernel: uring::kernel_release(),
+        engine: about.engine.clone(),
+        engine_reason: about.engine_reason.clone(),
+        control: about.control.get().cloned().unwrap_or_default(),
+        started_ms: about.started_ms,
+        sessions_max: about.sessions_max,
+        fds_max: about.files_limit,
+        cpus: about.cpus.clone(),
+        shards_cpu_ns: about.threads.cpu_ns(),
+        log_dropped: app.lost_lines.lines(),
+        reloads: *app.reloads.lock().unwrap_or_else(PoisonError::into_inner),
+        unkept_changes: notes.unkept.len(),
+        pending_settings: notes.pending.len(),
+        admin: app.tally.list().to_vec(),
+    }
 }

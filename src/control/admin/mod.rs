@@ -6,7 +6,7 @@
 //! put together in [`status`], [`health`] and [`info`]; what changes something goes to the manager
 //! as a [`Request`].
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -16,13 +16,15 @@ use crate::balancer::Handle;
 use crate::config::admin::Token;
 use crate::config::plan::BackendConfig;
 use crate::core::wanted::AdminState;
+use crate::logging::LostLines;
 
 use super::details::Details;
 use super::drift::ConfigFile;
 use super::events::Events;
+use super::metrics::gather::Reloads;
 
 mod answer;
-mod ask;
+pub(in crate::control) mod ask;
 pub mod auth;
 mod changes;
 pub mod doors;
@@ -62,8 +64,19 @@ pub struct App {
     pub file: Option<Arc<ConfigFile>>,
     /// What has happened at the endpoints.
     pub tally: Arc<Tally>,
+    /// How the configuration was read again.
+    pub reloads: Mutex<Reloads>,
+    /// Lines that the log had no room for.
+    pub lost_lines: LostLines,
     /// To the manager.
     pub requests: mpsc::Sender<Request>,
+}
+
+impl App {
+    /// The configuration was read again; whether another one, or the same, is in force since.
+    pub fn note_reload(&self, done: bool) {
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner).note(done);
+    }
 }
 
 /// What the manager knows and others ask about.

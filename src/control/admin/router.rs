@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -26,7 +27,12 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
         .route("/livez", get(async |State(app): Here| health::live(&app).await))
         .route("/readyz", get(async |State(app): Here| health::ready(&app).await))
         .route("/info", get(async |State(app): Here| -> Json<Info> { Json(info::info(&app)) }))
-        .route("/metrics", get(async |State(app): Here| metrics::metrics(&app)))
+        .route(
+            "/metrics",
+            get(async |State(app): Here, headers: HeaderMap| {
+                metrics::metrics(&app, &headers).await
+            }),
+        )
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], OPENAPI)))
         .route("/api/status", get(status))
         .route("/api/events", get(events))

@@ -27,6 +27,7 @@ use crate::shard::tally::Tallies;
 use super::App;
 use super::ask::all_shards;
 use crate::control::events::milliseconds;
+use crate::control::standing;
 
 /// The form of the document.
 const SCHEMA: &str = "evenkeel-status-1";
@@ -132,7 +133,7 @@ fn backends(config: &PoolConfig, pool: &pool::Pool, now: Now, known: &Known) -> 
     if config.destination == Destination::OriginalDst {
         return Vec::new();
     }
-    let backups_serve = backups_serve(pool, now.moment);
+    let backups_serve = standing::backups_serve(pool, now.moment);
     let backends = (0_u16..).zip(&config.backends);
     backends
         .map(|(place, backend)| {
@@ -140,15 +141,6 @@ fn backends(config: &PoolConfig, pool: &pool::Pool, now: Now, known: &Known) -> 
             self::backend(&seen, BackendId(place), backend, known)
         })
         .collect()
-}
-
-/// Whether backups get clients: no primary is healthy.
-fn backups_serve(pool: &pool::Pool, now: Moment) -> bool {
-    !pool.members.iter().any(|member| {
-        !member.backup
-            && member.state.weight(member.weight) > 0
-            && member.backend.condition.health(now) == Health::Up
-    })
 }
 
 /// A pool at a moment.
@@ -163,7 +155,7 @@ fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known
     let Seen { config: pool_config, pool, now, .. } = *seen;
     let member = pool.member(id);
     let (itself, condition) = (&member.backend, &member.backend.condition);
-    let state = state_of(seen, id);
+    let state = standing::word(pool, id, now.moment, seen.backups_serve);
     let sum = itself.tallies.sum();
     let (connected, failed) = itself.connected_and_failed();
     let (host, port) = match &config.target {
@@ -211,21 +203,6 @@ fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known
         response: latency(&sum.response),
         session: latency(&sum.session),
         ..Backend::default()
-    }
-}
-
-/// In one word, the strongest first.
-fn state_of(seen: &Seen<'_>, id: BackendId) -> &'static str {
-    let member = seen.pool.member(id);
-    let health = member.backend.condition.health(seen.now.moment);
-    match (member.state, health) {
-        (AdminState::Maint, _) => "maint",
-        (_, Health::Down) => "down",
-        (_, Health::Ejected) => "ejected",
-        (state, Health::Up) if state.weight(member.weight) == 0 => "drain",
-        _ if seen.pool.is_full(id, seen.now.moment) => "full",
-        _ if member.backup && !seen.backups_serve => "backup",
-        _ => "up",
     }
 }
 
@@ -329,7 +306,7 @@ fn listener(listener: &Arc<crate::shard::listener::Listener>) -> Listener {
 }
 
 fn shards(app: &App, drivers: &[Option<Counts>]) -> Vec<Shard> {
-    let cpu_ms = app.about.threads.cpu_ms();
+    let cpu_ns = app.about.threads.cpu_ns();
     let counters = app.handle.shared().counters.iter();
     counters
         .zip(&app.about.cpus)
@@ -342,7 +319,7 @@ fn shards(app: &App, drivers: &[Option<Counts>]) -> Vec<Shard> {
             handed_over: counters.handed_over.value(),
             taken_over: counters.taken_over.value(),
             turns: counters.turns.value(),
-            cpu_ms: cpu_ms.get(index).copied().unwrap_or(0),
+            cpu_ms: cpu_ns.get(index).copied().flatten().unwrap_or(0) / 1_000_000,
             to_backend: bytes((
                 counters.bytes_to_backends_copied.value(),
                 counters.bytes_to_backends_spliced.value(),

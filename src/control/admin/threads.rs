@@ -11,10 +11,10 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Milliseconds for each shard, in their order.
+    /// Nanoseconds for each shard, in their order, as far as the kernel tells.
     #[must_use]
-    pub fn cpu_ms(&self) -> Vec<u64> {
-        self.files.get_or_init(find).iter().map(|file| cpu_ms(file).unwrap_or(0)).collect()
+    pub fn cpu_ns(&self) -> Vec<Option<u64>> {
+        self.files.get_or_init(find).iter().map(cpu_ns).collect()
     }
 }
 
@@ -33,7 +33,7 @@ fn find() -> Vec<PathBuf> {
 }
 
 /// The first number of schedstat: nanoseconds on a CPU (sched-stats in the kernel's documentation).
-fn cpu_ms(file: &PathBuf) -> Option<u64> {
+fn cpu_ns(file: &PathBuf) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
-    Some(text.split_whitespace().next()?.parse::<u64>().ok()? / 1_000_000)
+    text.split_whitespace().next()?.parse().ok()
 }

@@ -95,7 +95,7 @@ fn other_limits_count_the_sessions_that_there_are() {
 
 #[test]
 fn a_client_with_sessions_is_not_forgotten_however_many_others_come() {
-    let table = Arc::new(PerIpTable::with_room_for(10));
+    let table = Arc::new(PerIpTable::with_room_for(10, Arc::default()));
     let both = Limits { sessions: NonZeroU32::new(1), ..rate(1) };
     let staying = table.enter(numbered(0), &both, at_s(0)).expect("the first");
     for n in 1..=1000 {
@@ -116,7 +116,7 @@ fn who_is_as_good_as_new_leaves_no_trace() {
         table.enter(numbered(n), &sessions(1), at_s(0)).expect("its first").leave();
     }
     assert_eq!(table.clients(), 0, "nothing is to be remembered without a rate");
-    let table = Arc::new(PerIpTable::with_room_for(1000));
+    let table = Arc::new(PerIpTable::with_room_for(1000, Arc::default()));
     for n in 0..1000 {
         table.enter(numbered(n), &rate(1), at_s(0)).expect("its first").leave();
     }

@@ -19,6 +19,7 @@ use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
 use crate::shard::shared::{Gate, Shared, Snapshot};
+use crate::shard::sticky::Sticky;
 use crate::shard::tally::ListenerTallies;
 
 use super::plan::{self as draw, Address, Plan};
@@ -366,6 +367,7 @@ impl Control {
             || {
                 let bells = Arc::clone(&self.shared.bells);
                 let sticky = config.sticky.as_ref();
+                let sticky = sticky.map(|sticky| Sticky::counted_in(Arc::default(), sticky));
                 let state = Arc::new(PoolState::new(self.shared.next_id(), sticky, bells));
                 self.ever.states.push(Arc::clone(&state));
                 state
