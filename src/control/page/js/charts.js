@@ -26,7 +26,8 @@ class Chart {
     this.series = this.stacked ? piled(series) : series;
     this.now = now;
     const most = Math.max(...this.series.flatMap(({ values }) => values.map(([, value]) => value)), 0);
-    this.top = niceAbove(most, this.base);
+    // Of whole things half the scale is at least one.
+    this.top = niceAbove(Math.max(most, 2), this.base);
     this.drawScale();
     this.drawing.replaceChildren(...this.series.toReversed().flatMap((one) => this.shape(one)));
     this.drawKeys();

@@ -14,20 +14,25 @@ class Events {
     this.fresh = [];
     this.rows = h("ol", { class: "events" });
     this.empty = h("p", { class: "soft" }, "Nothing has happened yet.");
-    this.more = h("button", { type: "button", onclick: () => { this.all = !this.all; this.draw(); } });
+    this.more = h("button", { type: "button", hidden: true, onclick: () => { this.all = !this.all; this.draw(); } });
     byId("events").append(this.empty, this.rows, h("div", { class: "under" }, this.more));
   }
 
-  /** What came since the last time; the program may have begun anew meanwhile, and its numbers with it. */
-  async fetch() {
-    const answer = await request("GET", `/api/events${query({ after: this.next ?? 0, limit: EVENTS_KEPT })}`);
-    const fresh = answer.events;
-    if (this.next !== null && fresh.length > 0) this.announce(fresh);
-    this.next = answer.next;
-    this.list = [...this.list, ...fresh].slice(-EVENTS_KEPT);
+  /** What came since the last time; at first the last few, which the status has. */
+  async fetch({ events: last }) {
+    if (this.next === null) {
+      this.list = last;
+      this.next = last.at(-1)?.seq ?? 0;
+    } else {
+      const { events: fresh, next } = await request("GET", `/api/events${query({ after: this.next, limit: EVENTS_KEPT })}`);
+      this.next = next;
+      this.list = [...this.list, ...fresh].slice(-EVENTS_KEPT);
+      if (fresh.length > 0) this.announce(fresh);
+    }
     this.draw();
   }
 
+  /** The program has begun anew, and its numbers with it. */
   restart() {
     this.list = [];
     this.next = null;

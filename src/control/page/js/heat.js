@@ -19,7 +19,7 @@ class HeatMaps {
     }, text));
     byId("heat-kinds").append(...this.buttons);
     this.kinds = kinds.map(([kind]) => kind);
-    this.more = h("button", { type: "button", onclick: () => { this.all = !this.all; this.draw(this.model); } });
+    this.more = h("button", { type: "button", hidden: true, onclick: () => { this.all = !this.all; this.draw(this.model); } });
     byId("heat-under").append(this.more, this.legend());
   }
 

@@ -69,7 +69,7 @@ const poll = {
       if (pid !== undefined && pid !== model.status.pid) events.restart();
       contact.kept();
       draw();
-      await events.fetch();
+      await events.fetch(model.status);
     } catch (refused) {
       rest = await this.failed(refused);
     }

@@ -41,7 +41,7 @@ function drawBanners(banners) {
 }
 
 function drawBottleneck({ who, backend, sentence, evidence }) {
-  say(byId("bottleneck-sentence"), sentence);
+  say(byId("bottleneck-sentence"), sentence || "Who holds the traffic up is not known yet.");
   say(byId("bottleneck-evidence"), evidence);
   const held = who !== "network" ? who : backend === null ? "client-network" : "backend-network";
   for (const part of byId("chain").children) set(part, "class", part.dataset.who === held ? "held" : "");
