@@ -76,11 +76,10 @@ impl Balancer {
         let pairs = (0..shards).map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
         let (wakers, wakes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
         let post = Arc::new(Post::new(wakers.iter().cloned()));
-        let shared = Arc::new(Shared::new(
-            shards,
-            config.process.drain_timeout,
-            Arc::new(Bells::new(wakers)),
-        ));
+        let bells = Arc::new(Bells::new(wakers));
+        let mut shared = Shared::new(shards, config.process.drain_timeout, bells);
+        shared.watches = config.process.tcp_info;
+        let shared = Arc::new(shared);
         let mut world = World::new(Arc::clone(&shared));
         world.apply(&config.listeners, &config.pools)?;
         let (ended_tx, ended) = channel();

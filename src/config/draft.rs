@@ -14,7 +14,7 @@ use super::plan::{
     MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, StickyBy, StickyConfig, Target,
 };
 use super::problem::{Place, Problem};
-use crate::cli::{Endpoint, EngineName, LogLevel, StickyKey};
+use crate::cli::{Endpoint, EngineName, LogLevel, OnOff, StickyKey};
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
 use crate::core::wanted::AdminState;
@@ -53,6 +53,8 @@ pub struct ProcessDraft {
     pub drain_timeout: Duration,
     /// How often the state is logged.
     pub report_interval: Option<Duration>,
+    /// Whether shards look at some of their connections.
+    pub tcp_info: OnOff,
     /// How much is logged.
     pub log_level: LogLevel,
     /// How long an answer of the name servers is believed at least.
@@ -122,6 +124,7 @@ impl ProcessDraft {
             busy_poll: None,
             drain_timeout: Duration::from_secs(30),
             report_interval: None,
+            tcp_info: OnOff::On,
             log_level: LogLevel::Info,
             resolve_ttl_min: Duration::from_secs(5),
             admin: AdminDraft::default(),

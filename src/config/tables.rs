@@ -21,7 +21,8 @@ use super::value::{
     SourceAddress, StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
-    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SpliceName, StickyKey,
+    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, OnOff, ProxyName, SpliceName,
+    StickyKey,
 };
 
 /// A key that may be missing.
@@ -47,6 +48,7 @@ pub(super) struct ProcessTable {
     pub(super) busy_poll: Key<BusyPoll>,
     pub(super) drain_timeout: Key<TimeOrNone>,
     pub(super) report_interval: Key<Duration>,
+    pub(super) tcp_info: Key<Word<OnOff>>,
     pub(super) log_level: Key<Word<LogLevel>>,
     pub(super) resolve_ttl_min: Key<Duration>,
     pub(super) admin: Option<Spanned<List<AdminListen>>>,

@@ -35,6 +35,8 @@ pub struct Shared {
     commands: Vec<ArrayQueue<Command>>,
     /// Sessions that have ended, if there is a log of them.
     pub records: Option<Arc<Records>>,
+    /// Whether shards look at some of their connections (`TCP_INFO`).
+    pub watches: bool,
     /// How long open sessions may go on when the program is asked to end, in nanoseconds.
     drain_ns: AtomicU64,
     stopping: AtomicU8,
@@ -77,6 +79,7 @@ impl Shared {
             cuts: (0..shards).map(|_| ArrayQueue::new(CUTS)).collect(),
             commands: (0..shards).map(|_| ArrayQueue::new(COMMANDS)).collect(),
             records: None,
+            watches: true,
             drain_ns: AtomicU64::new(nanoseconds(drain)),
             stopping: AtomicU8::new(Stopping::No as u8),
             next_id: AtomicU32::new(0),

@@ -152,6 +152,7 @@ fn every_key_of_the_process_arrives() {
         busy_poll = "50us"
         drain_timeout = "0s"
         report_interval = "6s"
+        tcp_info = "off"
         log_level = "debug"
         resolve_ttl_min = "7s"
         admin = ["unix:/run/a.sock,mode=0660", "127.0.0.1:9000"]
@@ -177,4 +178,5 @@ fn every_key_of_the_process_arrives() {
     assert_eq!(process.admin.token_file.expect("given").value.to_str(), Some("/etc/token"));
     assert!(process.admin.public_read);
     assert_eq!(process.state_file.expect("given").to_str(), Some("/var/lib/state"));
+    assert_eq!(process.tcp_info, OnOff::Off);
 }

@@ -251,6 +251,7 @@ pub(super) fn needs_restart(before: &ProcessConfig, now: &ProcessConfig) -> Vec<
         ("buffers", before.asked.buffers != now.asked.buffers),
         ("busy_poll", before.busy_poll != now.busy_poll),
         ("report_interval", before.report_interval != now.report_interval),
+        ("tcp_info", before.tcp_info != now.tcp_info),
         ("log_level", before.log_level != now.log_level),
         ("admin", before.admin.endpoints != now.admin.endpoints),
         ("state_file", before.state_file != now.state_file),

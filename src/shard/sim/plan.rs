@@ -54,6 +54,8 @@ pub(super) struct Plan {
     pub(super) clients: Vec<(u64, Script)>,
     pub(super) backends: Vec<Vec<Address>>,
     pub(super) stop: Stop,
+    /// Whether the shard looks at connections, for which it wakes up.
+    pub(super) watches: bool,
 }
 
 /// One address of a backend.
@@ -112,12 +114,15 @@ impl Plan {
             clients: clients(well_behaved, started_at, rng),
             backends,
             stop: stop(well_behaved, started_at, rng),
+            watches: rng.bool(),
         }
     }
 
     /// What the shards of this run have in common, before anything is in force.
     pub(super) fn shared(&self) -> Shared {
-        Shared::new(2, self.drain, Arc::new(Bells::default()))
+        let mut shared = Shared::new(2, self.drain, Arc::new(Bells::default()));
+        shared.watches = self.watches;
+        shared
     }
 
     /// How many addresses a new client may be connected to, at least.
