@@ -154,7 +154,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let shared = balancer.shared().clone();
     if let Some(interval) = config.process.report_interval {
         let engine = balancer.engine().to_string();
-        report::regularly(interval, engine, config.process.cpus.clone(), shared.clone())?;
+        report::regularly(interval, engine, config.process.cpus.clone(), balancer.handle())?;
     }
     let drivers = balancer.join().map_err(ProgramError::Shard)?;
     report::at_the_end(&config, &shared, &drivers, &logging);

@@ -102,6 +102,7 @@ impl Manager {
             self.on_notice(notice);
         }
         self.look_for_restored();
+        self.balancer.look_for_bottlenecks();
     }
 
     fn on_notice(&self, notice: Notice) {
