@@ -10,6 +10,7 @@ use uring::ListenOptions;
 
 use crate::config::plan::{Address, ListenerConfig, LogConfig, PoolConfig, SessionLogTo};
 use crate::config::{BUFFER_BYTES, Config};
+use crate::control::bottleneck::Bottlenecks;
 use crate::control::world::{BindError, Changes, World};
 use crate::engine::{Engine, EngineError};
 use crate::shard::bells::Bells;
@@ -28,6 +29,7 @@ pub struct Balancer {
     engine: Engine,
     world: Arc<Mutex<World>>,
     shared: Arc<Shared>,
+    bottlenecks: Arc<Bottlenecks>,
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<Ended>,
 }
@@ -80,12 +82,15 @@ impl Balancer {
         let bells = Arc::new(Bells::new(wakers));
         let mut shared = Shared::new(shards, config.process.drain_timeout, bells);
         shared.records = records(&config.process.log, shards);
+        shared.watches = config.process.tcp_info;
         let shared = Arc::new(shared);
         let mut world = World::new(Arc::clone(&shared));
         world.apply(&config.listeners, &config.pools)?;
         let (ended_tx, ended) = channel();
         let world = Arc::new(Mutex::new(world));
-        let mut balancer = Self { engine, world, shared, threads: Vec::new(), ended };
+        let spins = config.process.busy_poll.is_some();
+        let bottlenecks = Arc::new(Bottlenecks::new(config.process.tcp_info, spins));
+        let mut balancer = Self { engine, world, shared, bottlenecks, threads: Vec::new(), ended };
         for (shard, wake) in wakes.into_iter().enumerate() {
             let wiring = Wiring { wake, post: Arc::clone(&post), shard };
             // On failure the shards that run already stop: `balancer` is dropped.
@@ -151,7 +156,11 @@ impl Balancer {
     /// What changes and stops it, for other threads.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { shared: Arc::clone(&self.shared), world: Arc::clone(&self.world) }
+        Handle {
+            shared: Arc::clone(&self.shared),
+            world: Arc::clone(&self.world),
+            bottlenecks: Arc::clone(&self.bottlenecks),
+        }
     }
 
     /// Waits until all shards have ended: after a stop, or because one of them could not go on, in
@@ -191,6 +200,7 @@ impl Drop for Balancer {
 pub struct Handle {
     shared: Arc<Shared>,
     world: Arc<Mutex<World>>,
+    bottlenecks: Arc<Bottlenecks>,
 }
 
 impl Handle {
@@ -230,6 +240,17 @@ impl Handle {
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Looks who holds the traffic up; to be called once a second by who may be asked.
+    pub fn look_for_bottlenecks(&self) {
+        self.bottlenecks.look(&self.shared);
+    }
+
+    /// Who held the traffic up, as of the looks of the last seconds.
+    #[must_use]
+    pub fn bottlenecks(&self) -> &Bottlenecks {
+        &self.bottlenecks
     }
 
     /// What is in force. Shards never wait for this lock.

@@ -21,7 +21,7 @@ pub use operate::{
     Which,
 };
 pub use words::{
-    AlgorithmName, EngineName, HealthCheck, HealthType, LogLevel, MarkedDown, ProxyName,
+    AlgorithmName, EngineName, HealthCheck, HealthType, LogLevel, MarkedDown, OnOff, ProxyName,
     SessionLogFormat, SpliceName, StickyKey, Unavailable,
 };
 

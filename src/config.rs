@@ -81,6 +81,8 @@ pub struct ProcessConfig {
     pub drain_timeout: Duration,
     /// How often the state is logged.
     pub report_interval: Option<Duration>,
+    /// Whether shards look at some of their connections.
+    pub tcp_info: bool,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Where, and whether sessions are.

@@ -162,7 +162,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let shared = balancer.shared().clone();
     if let Some(interval) = config.process.report_interval {
         let engine = balancer.engine().to_string();
-        report::regularly(interval, engine, config.process.cpus.clone(), shared.clone())?;
+        report::regularly(interval, engine, config.process.cpus.clone(), balancer.handle())?;
     }
     let drivers = balancer.join();
     // No shard is left that could end a session.

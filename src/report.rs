@@ -1,12 +1,13 @@
 //! What the log says of the whole: regularly, if that is asked for, and at the end.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::info;
 
+use crate::balancer::Handle;
 use crate::config::Config;
+use crate::core::bottleneck::Verdict;
 use crate::core::moment::Moment;
 use crate::core::session::EndReason;
 use crate::logging::Logging;
@@ -24,13 +25,16 @@ pub(crate) fn regularly(
     interval: Duration,
     engine: String,
     cpus: Vec<usize>,
-    shared: Arc<Shared>,
+    balancer: Handle,
 ) -> io::Result<()> {
     let tell = move || loop {
         std::thread::sleep(interval);
+        let shared = balancer.shared();
         info!("engine {engine}");
-        tell_backends(&shared);
-        tell_shards(&cpus, &shared);
+        tell_backends(shared);
+        tell_shards(&cpus, shared);
+        let Verdict { sentence, evidence, .. } = balancer.bottlenecks().verdict();
+        info!("{sentence} ({evidence})");
     };
     std::thread::Builder::new().name("report".to_owned()).spawn(tell).map(drop)
 }

@@ -194,6 +194,8 @@ impl Lines {
         let (buffers, kib) = (process.buffers, BUFFER_BYTES / 1024);
         self.add("buffers", format!("at most {buffers} of {kib} KiB a shard, taken as needed"));
         self.add("busy poll", describe_busy_poll(process.busy_poll));
+        let tcp_info = if process.tcp_info { TCP_INFO_ON } else { "off" };
+        self.add("tcp info", tcp_info);
         self.add(
             "drain",
             format!("at most {} after the signal to stop", time(process.drain_timeout)),
@@ -405,3 +407,5 @@ fn time(time: Duration) -> String {
 
 /// Networks.
 const MOST_SHOWN: usize = 8;
+
+const TCP_INFO_ON: &str = "of up to 32 sessions a shard at a time, to say who is the bottleneck";

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use uring::CpuList;
 
 use super::words::{
-    AlgorithmName, EngineName, HealthCheck, LogLevel, MarkedDown, ProxyName, SessionLogFormat,
-    SpliceName, StickyKey, Unavailable,
+    AlgorithmName, EngineName, HealthCheck, LogLevel, MarkedDown, OnOff, ProxyName,
+    SessionLogFormat, SpliceName, StickyKey, Unavailable,
 };
 use crate::config::admin::AdminListen;
 use crate::config::plan::{Rate, SessionLogTo, Target};
@@ -226,6 +226,9 @@ pub struct ProcessFlags {
     /// Keep what was changed while the program ran here, over reloads and restarts
     #[arg(long, value_name = "FILE")]
     pub state_file: Option<PathBuf>,
+    /// Look at some connections now and then, to say who is the bottleneck (TCP_INFO) [default: on]
+    #[arg(long, value_enum, ignore_case = true)]
+    pub tcp_info: Option<OnOff>,
     /// What is logged to standard error; DEBUG logs every connection, INFO the first few a second [default: INFO]
     #[arg(long, value_enum, ignore_case = true)]
     pub log_level: Option<LogLevel>,

@@ -15,7 +15,7 @@ use super::plan::{
     StickyBy, StickyConfig, Target,
 };
 use super::problem::{Place, Problem};
-use crate::cli::{Endpoint, EngineName, LogLevel, StickyKey};
+use crate::cli::{Endpoint, EngineName, LogLevel, OnOff, StickyKey};
 use crate::core::balance::Algorithm;
 use crate::core::relay::{Bulk, Splice};
 use crate::core::wanted::AdminState;
@@ -54,6 +54,8 @@ pub struct ProcessDraft {
     pub drain_timeout: Duration,
     /// How often the state is logged.
     pub report_interval: Option<Duration>,
+    /// Whether shards look at some of their connections.
+    pub tcp_info: OnOff,
     /// How much is logged.
     pub log_level: LogLevel,
     /// Where the log goes; to standard error without it.
@@ -131,6 +133,7 @@ impl ProcessDraft {
             busy_poll: None,
             drain_timeout: Duration::from_secs(30),
             report_interval: None,
+            tcp_info: OnOff::On,
             log_level: LogLevel::Info,
             log_file: None,
             session_log: None,

@@ -49,6 +49,7 @@ pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
     set_at(&mut process.max_sessions, &flags.max_sessions);
     set(&mut process.engine, &flags.engine);
     set(&mut process.drain_timeout, &flags.drain_timeout);
+    set(&mut process.tcp_info, &flags.tcp_info);
     set(&mut process.log_level, &flags.log_level);
     if !flags.admin.is_empty() {
         let given = |value: &AdminListen| At { value: value.clone(), place: Place::CommandLine };

@@ -11,6 +11,7 @@ use super::draft::{At, Draft, ProcessDraft};
 use super::plan::{ListenerConfig, PoolConfig};
 use super::problem::{Place, Problem, Problems};
 use super::{Asked, ProcessConfig};
+use crate::cli::OnOff;
 use crate::shard::Room;
 
 /// Why a configuration that is well written cannot be used here. How an option is called depends on
@@ -115,6 +116,7 @@ pub(super) fn process(
         nofile,
         drain_timeout: draft.drain_timeout,
         report_interval: draft.report_interval,
+        tcp_info: draft.tcp_info == OnOff::On,
         log_level: draft.log_level,
         log: draft.log(),
         resolve_ttl_min: draft.resolve_ttl_min,

@@ -334,6 +334,7 @@ fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
         busy_poll: value(table.busy_poll).map(|time| time.0),
         drain_timeout: value(table.drain_timeout).map_or(defaults.drain_timeout, |time| time.0),
         report_interval: value(table.report_interval),
+        tcp_info: value(table.tcp_info).map_or(defaults.tcp_info, |word| word.0),
         log_level: value(table.log_level).map_or(defaults.log_level, |word| word.0),
         log_file: value(table.log_file).map(|path| path.0),
         session_log: value(table.session_log),

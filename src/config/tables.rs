@@ -21,8 +21,8 @@ use super::value::{
     SourceAddress, StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
-    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, ProxyName, SessionLogFormat,
-    SpliceName, StickyKey,
+    AlgorithmName, EngineName, HealthType, LogLevel, MarkedDown, OnOff, ProxyName,
+    SessionLogFormat, SpliceName, StickyKey,
 };
 
 /// A key that may be missing.
@@ -48,6 +48,7 @@ pub(super) struct ProcessTable {
     pub(super) busy_poll: Key<BusyPoll>,
     pub(super) drain_timeout: Key<TimeOrNone>,
     pub(super) report_interval: Key<Duration>,
+    pub(super) tcp_info: Key<Word<OnOff>>,
     pub(super) log_level: Key<Word<LogLevel>>,
     pub(super) log_file: Key<FilePath>,
     pub(super) session_log: Key<SessionLogTo>,

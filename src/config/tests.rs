@@ -15,7 +15,7 @@ use super::plan::{
 use super::problem::Place;
 use super::tables::{BackendTable, HealthTable, ListenerTable, PoolTable, ProcessTable, keys};
 use super::{Config, parse};
-use crate::cli::{EngineName, LogLevel};
+use crate::cli::{EngineName, LogLevel, OnOff};
 use crate::core::balance::Algorithm;
 use crate::core::relay::Splice;
 

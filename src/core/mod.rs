@@ -7,6 +7,7 @@
 //! - [`session`]: a client and its backend, from accept to the freed slot
 //! - [`relay`]: one direction of a session
 //! - [`balance`]: which backend is next
+//! - [`bottleneck`]: who holds sessions up
 //! - [`even`]: which shard takes a connection
 //! - [`access`]: who may come in
 //! - [`limits`]: how much one client may have
@@ -20,6 +21,7 @@
 
 pub mod access;
 pub mod balance;
+pub mod bottleneck;
 pub mod even;
 pub mod health;
 pub mod limits;

@@ -127,6 +127,12 @@ impl Relay {
         )
     }
 
+    /// Whether it waits for a buffer.
+    #[must_use]
+    pub const fn is_starved(&self) -> bool {
+        matches!(self.state, State::Starved)
+    }
+
     /// What the kernel holds.
     #[must_use]
     pub const fn in_flight(&self) -> Option<InFlight> {

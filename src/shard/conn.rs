@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::SockAddr;
-use uring::{ConnectOptions, Errno};
+use uring::{ConnectOptions, Errno, TcpInfo};
+
+use crate::core::bottleneck::Sample;
 
 /// A connection and whether Nagle's algorithm is off on it.
 #[derive(Debug)]
@@ -40,6 +42,25 @@ impl Conn {
 
     pub(super) fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+
+    /// What the kernel knows of it.
+    pub(super) fn tcp_info(&self) -> Option<Sample> {
+        let info = TcpInfo::of(&self.fd)?;
+        Some(Sample {
+            rtt_us: info.rtt_us,
+            rtt_us_min: info.rtt_us_min,
+            segments_sent: info.segments_sent,
+            segments_received: info.segments_received,
+            retransmits: info.retransmits,
+            recovers: info.recovers,
+            segments_unacked: info.segments_unacked,
+            bytes_unsent: info.bytes_unsent,
+            bytes_acked: info.bytes_acked,
+            busy_us: info.busy_us,
+            rwnd_limited_us: info.rwnd_limited_us,
+            sndbuf_limited_us: info.sndbuf_limited_us,
+        })
     }
 
     /// Before each send: Nagle's algorithm is switched off before the second.

@@ -123,6 +123,8 @@ counters! {
     unexpected_event,
     /// Lines of the session log that its queue had no room for.
     session_log_dropped,
+    /// Looks at sessions and their connections (`TCP_INFO`).
+    watched,
     /// Log lines about single connections that were left out to keep the rate down.
     log_suppressed,
 }
@@ -135,6 +137,11 @@ impl Counter {
     /// Adds; only the owning shard may.
     pub fn add(&self, by: u64) {
         self.0.store(self.value() + by, Ordering::Relaxed);
+    }
+
+    /// Sets it, where it is no count; only the owning shard may.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// The value now.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use socket2::SockAddr;
 use uring::{ConnectOptions, Errno, Op, Owner, Spliced, Token, WakeSource};
 
+use crate::core::bottleneck::Sample;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 use crate::core::{BufferId, Direction};
@@ -167,6 +168,9 @@ pub trait Driver {
 
     /// What the client of a redirected connection wanted to connect to, if the system knows.
     fn original_destination(&self, socket: &Self::Socket) -> Option<SocketAddr>;
+
+    /// What the system knows of a TCP connection; nothing of a unix socket's.
+    fn tcp_info(&self, socket: &Self::Socket) -> Option<Sample>;
 
     /// Starts what was asked for, then waits until something is answered, somebody wakes the
     /// shard, or `timeout` is over; appends completions to `out`, at most its free capacity.

@@ -24,6 +24,7 @@ use socket2::SockAddr;
 use uring::{ConnectOptions, Errno, Op, Owner, Pipe, Poller, Slots, Spliced, Token, WakeSource};
 
 use crate::core::BufferId;
+use crate::core::bottleneck::Sample;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 
@@ -399,6 +400,10 @@ impl Driver for EpollDriver {
 
     fn original_destination(&self, socket: &Socket) -> Option<SocketAddr> {
         uring::original_destination(self.conn(socket).fd())
+    }
+
+    fn tcp_info(&self, socket: &Socket) -> Option<Sample> {
+        self.conn(socket).tcp_info()
     }
 
     fn wait(

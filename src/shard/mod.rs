@@ -29,6 +29,7 @@ mod sim;
 pub mod sticky;
 mod striped;
 pub mod tally;
+pub mod tcp_tally;
 #[cfg(test)]
 mod tests;
 pub mod uring;

@@ -13,6 +13,7 @@ mod inspect;
 mod listen;
 mod note;
 mod place;
+mod sample;
 mod splice;
 mod telling;
 mod wait;
@@ -38,6 +39,7 @@ use here::{Extra, Here};
 use inspect::Inspection;
 use listen::Listening;
 use note::Marks;
+use sample::Watch;
 use telling::PerSecond;
 use wait::Room as WaitingRoom;
 
@@ -82,6 +84,8 @@ pub struct Shard<D: Driver> {
     completions: Vec<Completion<D::Socket>>,
     /// What the control thread has asked and is being answered.
     inspection: Option<Inspection>,
+    /// Sessions whose connections are looked at, unless that is switched off.
+    watch: Option<Watch>,
 }
 
 /// A session and its sockets.
@@ -138,6 +142,7 @@ impl<D: Driver> Shard<D> {
     pub fn new(driver: D, shared: Arc<Shared>, index: usize, room: Room, seed: u64) -> Self {
         let Room { max_sessions, max_pipes } = room;
         let table = max_sessions.min(TABLE_SESSIONS_MAX);
+        let watch = shared.watches.then(Watch::default);
         Self {
             driver,
             shared,
@@ -163,6 +168,7 @@ impl<D: Driver> Shard<D> {
             tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
             inspection: None,
+            watch,
         }
     }
 
@@ -192,6 +198,7 @@ impl<D: Driver> Shard<D> {
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.wait(timeout, &mut completions)?;
         self.now = self.driver.now();
+        let traffic = !completions.is_empty();
         completions.drain(..).for_each(|completion| self.on_completion(completion));
         self.completions = completions;
         while let Some(slot) = self.timers.pop_due(self.now) {
@@ -202,6 +209,7 @@ impl<D: Driver> Shard<D> {
         self.serve_waiting();
         self.cut_marked();
         self.answer_commands();
+        self.watch_sessions(traffic);
         Ok(self.stop_if_asked())
     }
 
@@ -219,8 +227,16 @@ impl<D: Driver> Shard<D> {
         let of_listening = self.listening_deadline();
         let of_waiting = self.waiting_deadline();
         let of_commands = self.is_asked().then_some(self.now);
-        let of_us =
-            [of_accepting, self.paused_until, of_starved, of_listening, of_waiting, of_commands];
+        let of_watch = self.watch_deadline();
+        let of_us = [
+            of_accepting,
+            self.paused_until,
+            of_starved,
+            of_listening,
+            of_waiting,
+            of_commands,
+            of_watch,
+        ];
         of_us.into_iter().flatten().chain(self.timers.next_due()).min()
     }
 

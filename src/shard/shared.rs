@@ -37,6 +37,8 @@ pub struct Shared {
     pub records: Option<Arc<Records>>,
     /// What became of them.
     pub session_log: LogCounts,
+    /// Whether shards look at some of their connections (`TCP_INFO`).
+    pub watches: bool,
     /// How long open sessions may go on when the program is asked to end, in nanoseconds.
     drain_ns: AtomicU64,
     stopping: AtomicU8,
@@ -80,6 +82,7 @@ impl Shared {
             commands: (0..shards).map(|_| ArrayQueue::new(COMMANDS)).collect(),
             records: None,
             session_log: LogCounts::default(),
+            watches: true,
             drain_ns: AtomicU64::new(nanoseconds(drain)),
             stopping: AtomicU8::new(Stopping::No as u8),
             next_id: AtomicU32::new(0),

@@ -13,6 +13,7 @@ use crate::core::session::EndReason;
 
 use super::counters::Counter;
 use super::histogram::{Distribution, Histogram};
+use super::tcp_tally::{TcpSum, TcpTally};
 
 /// What one shard counts of one backend.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub struct Tally {
     pub response: Histogram,
     /// From the accepted client to the end.
     pub session: Histogram,
+    /// What the kernel says of its connections and of its clients'.
+    pub tcp: TcpTally,
 }
 
 /// What all shards count of one backend.
@@ -70,6 +73,8 @@ pub struct TallySum {
     pub response: Distribution,
     /// From the accepted client to the end.
     pub session: Distribution,
+    /// What the kernel says of its connections and of its clients'.
+    pub tcp: TcpSum,
 }
 
 impl Tallies {
@@ -132,6 +137,14 @@ impl Tallies {
         }
     }
 
+    /// What the kernel says of its connections, over all shards.
+    #[must_use]
+    pub fn tcp(&self) -> TcpSum {
+        let mut sum = TcpSum::default();
+        self.shards.iter().for_each(|one| one.tcp.add_to(&mut sum));
+        sum
+    }
+
     /// Over all shards.
     #[must_use]
     pub fn sum(&self) -> TallySum {
@@ -145,6 +158,7 @@ impl Tallies {
             one.first_byte.add_to(&mut sum.first_byte);
             one.response.add_to(&mut sum.response);
             one.session.add_to(&mut sum.session);
+            one.tcp.add_to(&mut sum.tcp);
         }
         sum
     }

@@ -14,6 +14,7 @@ use uring::{
 };
 
 use crate::core::BufferId;
+use crate::core::bottleneck::Sample;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 
@@ -244,6 +245,10 @@ impl Driver for UringDriver {
 
     fn original_destination(&self, socket: &Conn) -> Option<SocketAddr> {
         uring::original_destination(socket.fd())
+    }
+
+    fn tcp_info(&self, socket: &Conn) -> Option<Sample> {
+        socket.tcp_info()
     }
 
     fn wait(

@@ -92,14 +92,24 @@ impl Balancer {
 
     /// Where the kernel lets one of its threads run.
     pub(crate) fn cpus_of_thread(&self, name: &str) -> String {
+        self.status_of_thread(name, "Cpus_allowed_list:")
+    }
+
+    /// The number of one of its threads.
+    pub(crate) fn thread(&self, name: &str) -> String {
+        self.status_of_thread(name, "Pid:")
+    }
+
+    /// What proc(5) says of one of its threads.
+    fn status_of_thread(&self, name: &str, what: &str) -> String {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.running.pid()));
         let status = threads.expect("it runs").find_map(|thread| {
             let status = std::fs::read_to_string(thread.expect("proc(5)").path().join("status"));
             status.ok().filter(|status| status.starts_with(&format!("Name:\t{name}\n")))
         });
         let status = status.unwrap_or_else(|| panic!("no thread {name}"));
-        let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        cpus.expect("proc(5)").trim().to_owned()
+        let value = status.lines().find_map(|line| line.strip_prefix(what));
+        value.expect("proc(5)").trim().to_owned()
     }
 
     /// A client that fails, rather than hangs, when the watchdog's time is over.

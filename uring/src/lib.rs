@@ -43,6 +43,7 @@ mod setup;
 mod slots;
 mod socket;
 mod sqe;
+mod tcp_info;
 mod token;
 mod unix;
 mod wake;
@@ -75,6 +76,7 @@ pub use socket::{
     is_connected_to_itself, is_on_this_host, local_address, original_destination, peer_address,
     set_nodelay, stream_socket,
 };
+pub use tcp_info::TcpInfo;
 pub use token::{Op, Owner, Token};
 pub use unix::{SocketFile, UnixListen, UnixListenError, listen_unix};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -152,6 +152,7 @@ fn every_key_of_the_process_arrives() {
         busy_poll = "50us"
         drain_timeout = "0s"
         report_interval = "6s"
+        tcp_info = "off"
         log_level = "debug"
         log_file = "lb.log"
         session_log = "journald"
@@ -187,4 +188,5 @@ fn every_key_of_the_process_arrives() {
     assert_eq!(process.admin.token_file.expect("given").value.to_str(), Some("/etc/token"));
     assert!(process.admin.public_read);
     assert_eq!(process.state_file.expect("given").to_str(), Some("/var/lib/state"));
+    assert_eq!(process.tcp_info, OnOff::Off);
 }

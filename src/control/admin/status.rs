@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use crate::api::{
-    Backend, Banner, Bottleneck, Bytes, Event, Latency, Listener, Pool, Shard, Status,
-};
+use crate::api::{Backend, Banner, Bytes, Event, Latency, Listener, Pool, Shard, Status};
 use crate::config::plan::{BackendConfig, Destination, PoolConfig, StickyBy, Target};
+use crate::control::bottleneck;
 use crate::control::details::Details;
 use crate::control::ever::Ever;
 use crate::core::moment::Moment;
@@ -79,7 +78,7 @@ fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
         sessions_max: app.about.sessions_max,
         uptime_seconds: app.about.started.elapsed().as_secs(),
         events: app.events.last(EVENTS),
-        bottleneck: Bottleneck { who: "nobody".to_owned(), ..Bottleneck::default() },
+        bottleneck: app.handle.bottlenecks().to_api(),
         shards: shards(app, drivers),
         ended: ended(app),
         counters: counters(app, drivers),
@@ -202,7 +201,7 @@ fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known
         first_byte: latency(&sum.first_byte),
         response: latency(&sum.response),
         session: latency(&sum.session),
-        ..Backend::default()
+        tcp: bottleneck::tcp(&sum.tcp),
     }
 }
 

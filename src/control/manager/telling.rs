@@ -102,6 +102,7 @@ impl Manager {
             self.on_notice(notice);
         }
         self.look_for_restored();
+        self.balancer.look_for_bottlenecks();
     }
 
     fn on_notice(&self, notice: Notice) {
@@ -251,6 +252,7 @@ pub(super) fn needs_restart(before: &ProcessConfig, now: &ProcessConfig) -> Vec<
         ("buffers", before.asked.buffers != now.asked.buffers),
         ("busy_poll", before.busy_poll != now.busy_poll),
         ("report_interval", before.report_interval != now.report_interval),
+        ("tcp_info", before.tcp_info != now.tcp_info),
         ("log_level", before.log_level != now.log_level),
         ("log_file or session_log", before.log != now.log),
         ("admin", before.admin.endpoints != now.admin.endpoints),

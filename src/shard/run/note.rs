@@ -34,7 +34,7 @@ pub(super) struct Marks {
     /// Whether the backend has not said anything yet.
     awaits_first: bool,
     /// Whether the backend has not said anything since something was sent to it.
-    awaits_reply: bool,
+    pub(super) awaits_reply: bool,
 }
 
 impl Marks {

@@ -10,6 +10,7 @@ use socket2::SockAddr;
 use uring::{ConnectOptions, Errno, Op, Owner, Spliced, Token};
 
 use crate::core::BufferId;
+use crate::core::bottleneck::Sample;
 use crate::core::moment::Moment;
 use crate::core::relay::Held;
 use crate::shard::driver::{Completion, Driver, HANDED_OVER, ListenerNumber, Outcome, Readiness};
@@ -517,6 +518,14 @@ impl Driver for SimDriver {
 
     fn original_destination(&self, _: &SimSocket) -> Option<SocketAddr> {
         None
+    }
+
+    /// Times that grow as the clock does.
+    fn tcp_info(&self, socket: &SimSocket) -> Option<Sample> {
+        self.world.links[socket.link].ends?;
+        let us = self.world.now / 1000;
+        let (rwnd_limited_us, sndbuf_limited_us) = (us / 2, us / 3);
+        Some(Sample { busy_us: us, rwnd_limited_us, sndbuf_limited_us, ..Sample::default() })
     }
 
     fn wait(

@@ -57,6 +57,8 @@ pub(super) struct Plan {
     pub(super) stop: Stop,
     /// Sessions that may wait for their line in the session log, if there is one.
     pub(super) log_queue: Option<usize>,
+    /// Whether the shard looks at connections, for which it wakes up.
+    pub(super) watches: bool,
 }
 
 /// One address of a backend.
@@ -116,6 +118,7 @@ impl Plan {
             backends,
             stop: stop(well_behaved, started_at, rng),
             log_queue: rng.bool().then(|| 1 << rng.u32(..8)),
+            watches: rng.bool(),
         }
     }
 
@@ -123,6 +126,7 @@ impl Plan {
     pub(super) fn shared(&self) -> Shared {
         let mut shared = Shared::new(2, self.drain, Arc::new(Bells::default()));
         shared.records = self.log_queue.map(|most| Arc::new(Records::new(2, most)));
+        shared.watches = self.watches;
         shared
     }
 

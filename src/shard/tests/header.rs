@@ -36,6 +36,8 @@ where
     let mut bytes = [0; 5];
     there.read_exact(&mut bytes).expect("it was sent");
     assert_eq!(&bytes, b"hello");
+    let info = rig.driver.tcp_info(&socket).expect("it is one of TCP");
+    assert_eq!((info.segments_sent, info.segments_received), (1, 1), "{info:?}");
     rig.close(socket);
 }
 

@@ -31,6 +31,7 @@ where
     assert_eq!(rig.driver.local_address(&socket), None);
     assert_eq!(rig.driver.original_destination(&socket), None);
     assert!(!rig.driver.is_connected_to_itself(&socket));
+    assert_eq!(rig.driver.tcp_info(&socket), None);
     there.write_all(b"PROXY hello").expect("the driver's socket takes it");
     assert_eq!(rig.driver.peek(&mut socket, &mut [0; 8]), Ok(8));
     assert_eq!(rig.driver.take(&mut socket, 6), Ok(6));
