@@ -36,7 +36,7 @@ enum TopError {
     Client(#[from] ClientError),
     #[error("a terminal is needed to draw on; --once prints one picture as text")]
     NoTerminal,
-    #[error("the terminal: {0}")]
+    #[error("it cannot go on: {0}")]
     Terminal(#[from] io::Error),
 }
 
@@ -46,7 +46,7 @@ enum Input {
     Resized,
     Signal,
     News(News),
-    /// The terminal is gone.
+    /// The terminal is gone, or the feed.
     Gone(io::Error),
 }
 
@@ -153,8 +153,19 @@ fn spawn_feed(
     tell: Sender<Input>,
 ) -> io::Result<()> {
     spawn("feed", move || {
-        feed::run(&client, interval, &orders, |news| tell.send(Input::News(news)).is_ok());
+        let last_words = LastWords(tell);
+        let tell = |news| last_words.0.send(Input::News(news)).is_ok();
+        feed::run(&client, interval, &orders, tell);
     })
+}
+
+/// A feed that has ended, by a panic even, brings nothing any more: better no picture than an old one.
+struct LastWords(Sender<Input>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let _ = self.0.send(Input::Gone(io::Error::other("nobody asks any more")));
+    }
 }
 
 fn spawn_keys(tell: Sender<Input>) -> io::Result<()> {

@@ -196,6 +196,7 @@ fn every_table_can_be_shown() {
         ("listeners", "127.0.0.1:"),
         ("shards", "SHARD"),
         ("info", "kernel"),
+        ("metrics", "evenkeel_"),
         ("health", "ok"),
         ("health --ready", "ok"),
         ("health --live", "ok"),
