@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::scrape::{Scrape, Socket, judged_by_promtool};
 use crate::support::Balancer;
 use crate::support::backend::Backend;
+use crate::support::file::ConfigFile;
 
 const DASHBOARD: &str = include_str!("../../docs/grafana/evenkeel.json");
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/prometheus/rules.yml");
@@ -63,6 +64,23 @@ fn every_metric_of_the_dashboard_is_told() {
     let names: Vec<_> = expressions.iter().flat_map(|text| metrics_in(text)).collect();
     let asked = assert_known(names, "the dashboard");
     assert!(asked > 30, "only {asked} metrics are shown");
+}
+
+#[test]
+fn promtool_understands_every_expression_of_the_dashboard() {
+    let dashboard: serde_json::Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut expressions = Vec::new();
+    texts(&dashboard, "expr", &mut expressions);
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    for (number, expression) in expressions.iter().enumerate() {
+        // What Grafana puts in before it asks.
+        let expression = expression.replace("$__rate_interval", "1m");
+        assert!(expression.contains("=~\"$instance\""), "for any instance: {expression}");
+        let expression = serde_json::to_string(&expression).unwrap();
+        rules += &format!("  - record: panel:{number}\n    expr: {expression}\n");
+    }
+    let file = ConfigFile::new(&rules);
+    judged_by_promtool(&["check", "rules", file.name()], "");
 }
 
 #[test]

@@ -13,12 +13,10 @@ use super::family::{Bounds, Buckets};
 pub use super::host::Usage;
 pub use super::listeners::ListenerSeen;
 pub use super::pools::{PoolSeen, PoolSum};
-
 pub use super::process::{Facts, ProcessSeen, Reloads};
 pub use super::shards::ShardSeen;
 use crate::balancer::Handle;
 use crate::config::plan::{BackendConfig, PoolConfig, StickyBy};
-
 use crate::control::admin::ask::{PATIENCE, all_shards};
 use crate::control::standing;
 use crate::control::world::World;
