@@ -33,3 +33,30 @@ const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// Not much is lost by a look.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::shard::bells::Bells;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_shard_that_does_not_turn_is_named_and_one_that_does_is_not() {
+        let shared = Arc::new(Shared::new(2, Duration::ZERO, Arc::new(Bells::default())));
+        let of_shard = Arc::clone(&shared);
+        let turning = tokio::spawn(async move {
+            loop {
+                of_shard.counters[1].turns.add(1);
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        assert_eq!(silent_shards(&shared, Duration::from_millis(50)).await, [0]);
+        // While the program ends, one without sessions has ended.
+        shared.stop(Stopping::Drain);
+        assert_eq!(silent_shards(&shared, Duration::from_secs(60)).await, [0; 0]);
+        shared.counters[0].sessions.set(1);
+        assert_eq!(silent_shards(&shared, Duration::from_millis(50)).await, [0]);
+        turning.abort();
+    }
+}

@@ -120,9 +120,12 @@ impl World {
         self.listeners.iter().map(|known| &known.listener)
     }
 
-    /// The listeners as they are configured.
-    pub fn listener_configs(&self) -> impl Iterator<Item = &ListenerConfig> {
-        self.listeners.iter().map(|known| &known.config)
+    /// The listeners as they are configured, at the real port where port 0 was asked for.
+    pub fn listener_configs(&self) -> impl Iterator<Item = ListenerConfig> {
+        self.listeners.iter().map(|KnownListener { config, listener }| ListenerConfig {
+            address: listener.address.clone(),
+            ..config.clone()
+        })
     }
 
     /// The pools with their configuration, in the order of it.

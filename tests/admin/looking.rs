@@ -1,12 +1,14 @@
 //! What can be seen.
 
 use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::process::Command;
 
 use evenkeel::api::{Explanation, Info, Session, Sessions, Status};
 
 use crate::client::{Scene, web};
 use crate::support::backend::Backend;
+use crate::support::scene::own_address;
 use crate::support::{eventually, skip};
 
 const READS: [&str; 9] = [
@@ -203,6 +205,50 @@ fn connects_that_fail_eject_a_backend_and_that_is_told() {
     assert!(event.evidence.contains("Connection refused"), "{event:?}");
     let restored = || scene.events().into_iter().any(|event| event.kind == "backend-restored");
     eventually(restored, || format!("{:?}", scene.events()));
+}
+
+#[test]
+fn a_pool_that_fails_open_is_told_of_as_long_as_it_does() {
+    let gone = [Backend::echo(), Backend::echo()];
+    let addresses = gone.each_ref().map(|one| one.address);
+    drop(gone);
+    let scene = Scene::before(&addresses, "eject_after = 1\neject_time = \"1h\"", "");
+    let fails_open = || scene.status().pools[0].fail_open;
+    assert!(!fails_open());
+    // One is ejected, the other has to stay.
+    let happened = |kind: &str| scene.events().iter().any(|event| event.kind == kind);
+    eventually(
+        || {
+            assert_eq!(scene.balancer.ask(), "");
+            fails_open() && happened("fail-open") && happened("backend-ejected")
+        },
+        || format!("{:?}", scene.events()),
+    );
+    let banners = scene.status().banners;
+    assert!(banners.iter().any(|banner| banner.kind == "fail-open"), "{banners:?}");
+}
+
+#[test]
+fn what_backends_say_of_themselves_is_shown_where_that_is_asked_for() {
+    let address = own_address();
+    let said = "{\"load\":[1,2],\"name\":\"<b>\"}";
+    let own = SocketAddr::new(address.ip(), address.port() + 1);
+    let status = Backend::on(own, move |mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let length = said.len();
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{said}");
+    });
+    let backends = [Backend::named_on(address, "a"), Backend::named("b")];
+    let addresses = backends.each_ref().map(|one| one.address);
+    let keys = "status_port_offset = 1\n[pool.web.health]\ntype = \"tcp\"\ninterval = \"100ms\"\n";
+    let scene = Scene::before(&addresses, keys, "");
+    let details = |address: SocketAddr| scene.backend(&address.to_string()).details;
+    eventually(|| details(addresses[0]).is_some(), || scene.balancer.log());
+    let expected: serde_json::Value = serde_json::from_str(said).unwrap();
+    assert_eq!(details(addresses[0]), Some(expected));
+    assert_eq!(details(addresses[1]), None);
+    drop(status);
+    eventually(|| details(addresses[0]).is_none(), || "it is still shown".to_owned());
 }
 
 #[test]

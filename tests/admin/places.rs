@@ -86,6 +86,28 @@ fn on_the_network_it_needs_a_token_that_is_one_and_a_place_that_is_free() {
 }
 
 #[test]
+fn a_reload_reads_the_token_again() {
+    let backend = Backend::echo();
+    let file = ConfigFile::new(&web(&[backend.address], ""));
+    let token = token_file(file.folder(), 0o600);
+    let balancer = file.balancer(&format!("--admin 127.0.0.1:0 --admin-token-file {token}"));
+    let address = on_network(&balancer);
+    let status = |token: &str| {
+        let words = request("GET /info", &format!("Authorization: Bearer {token}\r\n"), "");
+        say_to(address, words.as_bytes()).expect("an answer").status
+    };
+    let new = "another-token-another-token";
+    assert_eq!((status(TOKEN), status(new)), (200, 401));
+    std::fs::write(&token, new).unwrap();
+    balancer.reload();
+    assert_eq!((status(TOKEN), status(new)), (401, 200));
+    // One that cannot be used leaves everything as it is.
+    std::fs::write(&token, "short").unwrap();
+    assert!(balancer.reload().contains("has 5 characters"));
+    assert_eq!(status(new), 200);
+}
+
+#[test]
 fn the_flags_of_the_python_versions_dashboard_let_everybody_look_and_nobody_change() {
     let backend = Backend::echo();
     let balancer = Balancer::before(&[backend.address], "--http-host 127.0.0.1 --http-port 0");

@@ -38,7 +38,7 @@ fn last_reload(scene: &Scene) -> Event {
 
 #[test]
 fn without_a_state_file_the_file_wins_and_what_is_lost_is_said() {
-    let (scene, [a, b, _]) = changed("");
+    let (scene, [a, b, _c]) = changed("");
     assert_eq!(scene.balancer.ask(), "c");
     scene.file.reload(&scene.balancer, &web(&[a.address, b.address], ""));
     let weights: Vec<u16> = scene.status().backends.iter().map(|one| one.weight).collect();
@@ -60,7 +60,7 @@ fn with_a_state_file_changes_survive_a_reload_and_a_restart() {
     let folder = ConfigFile::new("");
     let state = folder.folder().join("state.json");
     let options = format!("--state-file {}", state.display());
-    let (scene, [a, b, _]) = changed(&options);
+    let (scene, [a, b, _c]) = changed(&options);
     let in_force = scene.in_force();
     assert_eq!(in_force.len(), 2);
     scene.file.reload(&scene.balancer, &web(&[a.address, b.address], "idle_timeout = \"1m\""));

@@ -29,7 +29,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<Backend>), Refusal> {
     let mut backend = understood(new)?;
     is_possible(&app, &pool, &backend.name)?;
-    let listeners: Vec<_> = app.handle.world().listener_configs().cloned().collect();
+    let listeners: Vec<_> = app.handle.world().listener_configs().collect();
     // Names are looked up, which may take seconds.
     let resolved = tokio::task::spawn_blocking(move || {
         new_backend(&mut backend, &listeners).map(|()| backend)

@@ -9,6 +9,7 @@ use crate::config::admin::AdminEndpoint;
 use crate::config::{Config, ProcessConfig};
 use crate::control::events::milliseconds;
 use crate::engine::Engine;
+use crate::settings::{Effective, lines};
 
 use super::App;
 use super::threads::Threads;
@@ -103,8 +104,21 @@ pub(super) fn info(app: &App) -> Info {
         cpus: about.cpus.clone(),
         config: about.config.as_ref().map(path),
         state_file: about.state_file.as_ref().map(path),
-        settings: app.notes.load().settings.clone(),
+        settings: settings(app),
     }
+}
+
+/// Every effective setting, as it is printed at the start.
+fn settings(app: &App) -> Vec<String> {
+    let (about, notes) = (&app.about, app.notes.load());
+    let Some(config) = &notes.config else { return Vec::new() };
+    let effective = Effective {
+        engine: about.engine_text.clone(),
+        control: about.control.get().cloned().unwrap_or_default(),
+        listeners: app.handle.listeners(),
+        admin: about.endpoints.clone(),
+    };
+    lines(config, &effective)
 }
 
 /// Our own, without the one that counts them. With tens of thousands it takes milliseconds, which

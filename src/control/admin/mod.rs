@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api;
 use crate::balancer::Handle;
+use crate::config::Config;
 use crate::config::admin::Token;
 use crate::config::plan::BackendConfig;
 use crate::core::wanted::AdminState;
@@ -80,10 +81,10 @@ impl App {
 }
 
 /// What the manager knows and others ask about.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Notes {
-    /// Every effective setting.
-    pub settings: Vec<String>,
+    /// What is in force, once that is known.
+    pub config: Option<Config>,
     /// Changes that were made while the program ran and that no file keeps.
     pub unkept: Vec<String>,
     /// What the file says, and only a restart brings.

@@ -111,3 +111,45 @@ pub(super) struct Nothing {}
 
 /// What all of this is, for programs.
 const OPENAPI: &str = include_str!("openapi.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::api;
+
+    fn document() -> Value {
+        serde_json::from_str(OPENAPI).expect("it is JSON")
+    }
+
+    /// The fields of a value of the API, and those that its schema has.
+    fn fields<T: Default + serde::Serialize>(name: &str) -> [BTreeSet<String>; 2] {
+        let value = serde_json::to_value(T::default()).expect("it has a form in JSON");
+        let schema = document()["components"]["schemas"][name]["properties"].clone();
+        [value, schema].map(|one| one.as_object().expect(name).keys().cloned().collect())
+    }
+
+    #[test]
+    fn every_value_of_the_api_is_in_the_openapi_file_as_it_is() {
+        macro_rules! check {
+            ($($name:ident)*) => {
+                let told = [$((stringify!($name), fields::<api::$name>(stringify!($name)))),*];
+                for (name, [value, schema]) in &told {
+                    assert_eq!(value, schema, "{name}");
+                }
+                let known: BTreeSet<_> = told.iter().map(|(name, _)| (*name).to_owned()).collect();
+                let schemas = document()["components"]["schemas"].clone();
+                let schemas = schemas.as_object().expect("there are some").keys().cloned();
+                let schemas: BTreeSet<String> = schemas.filter(|name| name != "Health").collect();
+                assert_eq!(known, schemas);
+            };
+        }
+        check! {
+            Backend BackendChange Banner Bottleneck Bytes Event Events Explanation Info Killed Latency
+            Listener NewBackend Pool Problem Session Sessions Shard Status Tcp Waited
+        }
+    }
+}

@@ -15,7 +15,6 @@ use crate::control::admin::Notes;
 use crate::control::events::{Events, Kind, News};
 use crate::control::world::Changes;
 use crate::core::moment::Moment;
-use crate::settings::{Effective, lines};
 use crate::shard::notices::{Notice, What};
 
 use super::{Manager, key};
@@ -69,18 +68,10 @@ impl Manager {
 
     /// What others may know of what is in force.
     pub(super) fn note(&self) {
-        let config = self.in_force();
-        let about = &self.app.about;
-        let effective = Effective {
-            engine: about.engine_text.clone(),
-            control: about.control.get().cloned().unwrap_or_default(),
-            listeners: self.balancer.listeners(),
-            admin: about.endpoints.clone(),
-        };
-        let settings = lines(&config, &effective);
+        let config = Some(self.in_force());
         let unkept = if self.keeper.is_some() { Vec::new() } else { self.overrides.list() };
         let pending = self.told.known.borrow().pending.clone();
-        self.app.notes.store(Arc::new(Notes { settings, unkept, pending }));
+        self.app.notes.store(Arc::new(Notes { config, unkept, pending }));
         let world = self.balancer.world();
         let there: Vec<String> = world
             .pools()

@@ -98,11 +98,14 @@ fn a_full_send_buffer_is_waiting_for_the_balancer() {
     check(None, full(), Floor::Backend, shares);
 }
 
+/// What it looks like, what makes it so, and what follows.
+type Sign = (&'static str, fn(&mut Sample), Waited);
+
 #[test]
 fn busy_is_waiting_for_the_network_only_when_that_shows() {
     let network = Waited { client_network: 600_000, client_silence: 400_000, ..Waited::default() };
     let silence = Waited { client_silence: SECOND, ..Waited::default() };
-    let signs: [(&str, fn(&mut Sample), Waited); 7] = [
+    let signs: [Sign; 7] = [
         ("request and answer", |_| (), silence),
         ("sent again", |after| after.retransmits += 1, network),
         ("making up for a loss", |after| after.recovers = true, network),
@@ -220,8 +223,11 @@ fn says(backends: &[Watched], loads: &[Load], who: Who, backend: Option<&str>, s
     assert_eq!((said.who, said.backend.as_deref()), (who, backend), "{sentence}");
 }
 
+/// One of the parts of a time.
+type Part = fn(&mut Waited) -> &mut u64;
+
 /// Ten seconds, divided by percent.
-fn percents(parts: &[(fn(&mut Waited) -> &mut u64, u64)]) -> Waited {
+fn percents(parts: &[(Part, u64)]) -> Waited {
     let mut waited = Waited::default();
     parts.iter().for_each(|(part, percent)| *part(&mut waited) = percent * SECOND / 10);
     waited
@@ -258,7 +264,7 @@ fn clients_that_say_nothing_hold_nothing_up() {
 
 #[test]
 fn each_cause_has_its_sentence() {
-    let cases: [(fn(&mut Waited) -> &mut u64, Who, Option<&str>, &str); 7] = [
+    let cases: [(Part, Who, Option<&str>, &str); 7] = [
         (
             |w| &mut w.client_window,
             Who::Client,

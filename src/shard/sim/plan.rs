@@ -133,7 +133,8 @@ impl Plan {
     /// How many addresses a new client may be connected to, at least.
     pub(super) fn addresses_for_all(&self) -> usize {
         let of_pool = |pool: &PoolConfig| {
-            let backends = pool.backends.iter().filter(|backend| backend.weight > 0);
+            let serves = |one: &&BackendConfig| one.state.weight(one.weight) > 0;
+            let backends = pool.backends.iter().filter(serves);
             backends.map(|backend| backend.addresses.len()).sum()
         };
         self.pools.iter().map(of_pool).min().expect("a pool")

@@ -7,7 +7,7 @@ use uring::Owner;
 use crate::core::BackendId;
 use crate::core::balance::{Pool as _, Standing};
 use crate::core::moment::Moment;
-use crate::shard::pool::{Pool, Present};
+use crate::shard::pool::{Member, Pool, Present};
 use crate::shard::run::Audit;
 use crate::shard::shared::Shared;
 
@@ -114,7 +114,8 @@ fn has_room(pool: &Pool, now: u64) -> bool {
     let present = Present { pool, now: Moment::from_ns(now) };
     let stands = |backup: bool, as_what: &[Standing]| {
         let members = (0..).map(BackendId).zip(&pool.members);
-        let of_tier = members.filter(|(_, member)| member.weight > 0 && member.backup == backup);
+        let serves = |member: &Member| member.state.weight(member.weight) > 0;
+        let of_tier = members.filter(|(_, member)| serves(member) && member.backup == backup);
         of_tier.into_iter().any(|(id, _)| as_what.contains(&present.standing(id)))
     };
     let nobody_is_well = !stands(false, &[Standing::Ready, Standing::Full]);
