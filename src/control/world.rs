@@ -185,7 +185,7 @@ impl World {
     /// The listeners as they are configured, at the real port where port 0 was asked for.
     pub fn listener_configs(&self) -> impl Iterator<Item = ListenerConfig> {
         self.listeners.iter().map(|KnownListener { config, listener }| ListenerConfig {
-            address: listener.address.clone(),
+            address: On::At(listener.address.clone()),
             ..config.clone()
         })
     }
