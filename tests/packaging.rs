@@ -25,13 +25,20 @@ fn behind_the_seccomp_profile_both_engines_serve_check_reload_and_drain() {
         let (backend, by_name) = (Checked::new("B1"), Backend::named("B2"));
         let (address, port) = (backend.address(), by_name.address.port());
         let file = ConfigFile::new(&two_pools(&address.to_string(), port, "1h"));
-        let options = format!("--engine {engine} --drain-timeout 10s");
+        let admin = format!("unix:{}", file.folder().join("admin.sock").display());
+        let options = format!("--engine {engine} --drain-timeout 10s --admin {admin}");
         let mut balancer = behind_the_profile(|| file.balancer(&options));
         assert!(balancer.setting("engine").starts_with(engine), "{:?}", balancer.settings);
         // Each byte goes through a pipe.
         let (name, client) = speak(&balancer);
         assert_eq!(name, "B1", "{}", balancer.log());
         backend.wait_for_checks(2);
+        // Its clients are no part of what is confined.
+        for question in ["health", "status", "sessions"] {
+            let ended =
+                run_command(Command::new(EVENKEEL).args(["ctl", "--admin", &admin, question]));
+            assert_eq!(ended.code, Some(0), "{question}: {}", ended.stderr);
+        }
         let said = file.reload(&balancer, &two_pools(&address.to_string(), port, "2h"));
         assert!(said.contains("in force"), "{said}");
         assert!(is_echoed(&client, 7), "the session goes on: {}", balancer.log());
