@@ -134,10 +134,6 @@ impl Balancer {
         self.running.log()
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        self.running.pid()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.running.pid(), signal).expect("it runs");
     }
