@@ -140,20 +140,22 @@ class HeatMaps {
   }
 }
 
-/** Decades of microseconds that hold all that came, and the most that one cell has. */
+/**
+ * Decades of microseconds from the first that matters (of a thousand values one may lie below) to the slowest, and
+ * the most that one cell has.
+ */
 function frameOf(grids, bounds) {
-  const buckets = new Set(grids.flatMap((grid) => [...grid.values()].flatMap((counts) => [...counts.keys()])));
-  if (buckets.size === 0) return null;
-  const places = [...buckets].map((at) => middle(at, bounds));
-  const first = Math.floor(Math.min(...places));
-  const last = Math.max(Math.ceil(Math.max(...places)), first + 2);
+  const slots = grids.flatMap((grid) => [...grid.values()]);
+  const totals = [];
+  for (const counts of slots) for (const [at, value] of counts) totals[at] = (totals[at] ?? 0) + value;
+  const total = sum(totals.filter(Boolean), (value) => value);
+  if (total === 0) return null;
+  let seen = 0;
+  const lowest = totals.findIndex((value = 0) => (seen += value) > total / 1000);
+  const first = Math.floor(middle(lowest, bounds));
+  const last = Math.max(Math.ceil(middle(totals.length - 1, bounds)), first + 2);
   const rows = (last - first) * ROWS_A_DECADE;
-  let most = 1;
-  for (const grid of grids) {
-    for (const counts of grid.values()) {
-      for (const value of byRow(counts, bounds, first, rows).values()) most = Math.max(most, value);
-    }
-  }
+  const most = Math.max(...slots.map((counts) => Math.max(1, ...byRow(counts, bounds, first, rows).values())));
   return { first, last, most };
 }
 

@@ -209,8 +209,8 @@ class BackendRow {
     say(this.state, word);
     say(this.since, backend.since_ms ? `for ${spanText((model.status.time_ms - backend.since_ms) / 1000)}` : "");
     say(this.address.firstChild, addressOf(backend));
-    const settled = ["up", "backup"].includes(backend.state);
-    say(this.evidence.firstChild, settled ? "" : backend.evidence ?? "");
+    const failed = ["down", "ejected"].includes(backend.state);
+    say(this.evidence.firstChild, failed ? backend.evidence ?? "" : "");
     this.drawNumbers(backend, model);
     this.weight.draw(backend);
     for (const button of this.choices) set(button, "aria-pressed", button.dataset.state === backend.admin);
