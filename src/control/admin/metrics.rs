@@ -18,7 +18,7 @@ pub(super) async fn metrics(app: &App, headers: &HeaderMap) -> Response {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::accepted(&accepted.collect::<Vec<_>>().join(","));
     let seen = gather(&app.handle, facts(app)).await;
-    let body = Body::new(Pieces::new(Writer::new(families(&seen), format)));
+    let body = Body::new(Pieces::new(Writer::new(families(seen), format)));
     ([(CONTENT_TYPE, format.content_type())], body).into_response()
 }
 

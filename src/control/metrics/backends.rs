@@ -8,6 +8,8 @@ use crate::core::wanted::AdminState;
 /// What is known of a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendSeen {
+    /// Its pool and its name, for its hundred samples.
+    pub labels: Labels,
     /// Its pool.
     pub pool: String,
     /// Names it in its pool.
@@ -70,70 +72,54 @@ pub struct BackendSum {
 /// Words for how a backend stands, the strongest first.
 pub const STATES: [&str; 7] = ["maint", "down", "ejected", "drain", "full", "backup", "up"];
 
-/// All of them.
-pub(super) fn families(all: &[BackendSeen]) -> Vec<Family> {
-    let labels = |one: &BackendSeen| Labels::new(&[("pool", &one.pool), ("backend", &one.name)]);
-    let all: Vec<_> = all.iter().map(|one| (labels(one), one)).collect();
-    let mut families =
-        vec![
-            Family::new("evenkeel_backend", Kind::Info, "Where the backend is, as it is written.")
-                .of(&all, |(_, one)| {
-                    let backup = if one.backup { "yes" } else { "no" };
-                    let pairs = [
-                        ("pool", &*one.pool),
-                        ("backend", &one.name),
-                        ("target", &one.target),
-                        ("backup", backup),
-                    ];
-                    (Labels::new(&pairs), true)
-                }),
-            states(&all),
-            wanted(&all),
+/// Where they are.
+pub(super) fn about(all: &[BackendSeen]) -> Vec<Family> {
+    let help = "Where the backend is, as it is written.";
+    let about = Family::new("evenkeel_backend", Kind::Info, help).of(all, |one| {
+        let backup = if one.backup { "yes" } else { "no" };
+        let pairs = [
+            ("pool", &*one.pool),
+            ("backend", &one.name),
+            ("target", &one.target),
+            ("backup", backup),
         ];
-    families.extend(gauges(&all));
-    families.extend(counters(&all));
-    families.extend(histograms(&all));
-    families
+        (Labels::new(&pairs), true)
+    });
+    vec![about]
 }
 
-type Seen<'a> = [(Labels, &'a BackendSeen)];
-
-fn states(all: &Seen<'_>) -> Family {
+/// How they stand, and what the operator wants.
+pub(super) fn states(all: &[BackendSeen]) -> Vec<Family> {
     let help = "How the backend stands: 1 for the word that fits, 0 for the others.";
-    let mut family = Family::new("evenkeel_backend_status", Kind::Gauge, help);
-    for (labels, one) in all {
-        for (state, part) in STATES.iter().zip(STATE_PARTS) {
-            family.push(labels.and(part), (one.state == *state).into());
-        }
-    }
-    family
-}
-
-fn wanted(all: &Seen<'_>) -> Family {
+    let mut states = Family::new("evenkeel_backend_status", Kind::Gauge, help);
     let help = "What the operator wants of the backend: 1 for that, 0 for the others.";
-    let mut family = Family::new("evenkeel_backend_admin_state", Kind::Gauge, help);
-    for (labels, one) in all {
-        for (state, part) in AdminState::ALL.into_iter().zip(WANTED_PARTS) {
-            family.push(labels.and(part), (one.wanted == state).into());
+    let mut wishes = Family::new("evenkeel_backend_admin_state", Kind::Gauge, help);
+    for one in all {
+        for (state, part) in STATES.iter().zip(STATE_PARTS) {
+            states.push(one.labels.and(part), (one.state == *state).into());
+        }
+        for (wish, part) in AdminState::ALL.into_iter().zip(WISH_PARTS) {
+            wishes.push(one.labels.and(part), (one.wanted == wish).into());
         }
     }
-    family
+    vec![states, wishes]
 }
 
-fn gauges(all: &Seen<'_>) -> Vec<Family> {
+/// What goes up and down.
+pub(super) fn gauges(all: &[BackendSeen]) -> Vec<Family> {
     let gauge =
         |name: &str, help| Family::new(&format!("evenkeel_backend_{name}"), Kind::Gauge, help);
-    let changed = all.iter().filter_map(|(labels, one)| Some((labels, one.changed_ns?)));
-    let limited = all.iter().filter_map(|(labels, one)| Some((labels, one.sessions_max?)));
+    let changed = all.iter().filter_map(|one| Some((&one.labels, one.changed_ns?)));
+    let limited = all.iter().filter_map(|one| Some((&one.labels, one.sessions_max?)));
     vec![
         gauge("up", "Whether nothing speaks against its health: checks, and connects.")
-            .of(all, |(labels, one)| (labels.clone(), one.healthy)),
+            .of(all, |one| (one.labels.clone(), one.healthy)),
         gauge("weight", "Its share beside the others, as configured or changed.")
-            .of(all, |(labels, one)| (labels.clone(), one.weight)),
+            .of(all, |one| (one.labels.clone(), one.weight)),
         gauge("warmth_ratio", "The part of its weight that it gets now (slow start).")
-            .of(all, |(labels, one)| (labels.clone(), f64::from(one.warmth) / 256.0)),
+            .of(all, |one| (one.labels.clone(), f64::from(one.warmth) / 256.0)),
         gauge("current_sessions", "Connections to it now, those being made included.")
-            .of(all, |(labels, one)| (labels.clone(), one.sessions)),
+            .of(all, |one| (one.labels.clone(), one.sessions)),
         gauge("limit_sessions", "Connections that it may have; without a limit there is none.")
             .of(limited, |(labels, most)| (labels.clone(), most)),
         gauge("check_last_change_seconds", "How long ago checks brought it up or took it down.")
@@ -141,13 +127,12 @@ fn gauges(all: &Seen<'_>) -> Vec<Family> {
     ]
 }
 
-fn counters(all: &Seen<'_>) -> Vec<Family> {
+/// What has happened to them.
+pub(super) fn counters(all: &[BackendSeen]) -> Vec<Family> {
     let counter = |name: &str, help, value: fn(&BackendSum) -> u64| {
         Family::new(&format!("evenkeel_backend_{name}"), Kind::Counter, help)
-            .of(all, |(labels, one)| (labels.clone(), value(&one.ever)))
+            .of(all, |one| (one.labels.clone(), value(&one.ever)))
     };
-    let sums = || all.iter().map(|(labels, one)| (labels, &one.ever.copied, &one.ever.spliced));
-    let [bytes_in, bytes_out] = bytes("evenkeel_backend", sums);
     vec![
         counter("connection_attempts", "Connects that have ended, well or not.", |ever| {
             ever.connected + ever.failed
@@ -169,35 +154,55 @@ fn counters(all: &Seen<'_>) -> Vec<Family> {
             "Running sessions that came when the backend that they had was gone.",
             |ever| ever.moved_here,
         ),
-        bytes_in,
-        bytes_out,
-        reasons::family(
-            "evenkeel_backend_sessions_ended",
-            "Sessions ended, by HAProxy's two letters and a word.",
-            all.iter().map(|(labels, one)| (labels, &one.ever.ended)),
-        ),
     ]
 }
 
-fn histograms(all: &Seen<'_>) -> Vec<Family> {
-    let histogram = |name: &str, help, of: fn(&BackendSum) -> &Buckets| {
-        Family::new(&format!("evenkeel_backend_{name}_seconds"), Kind::Histogram, help)
-            .of(all, |(labels, one)| (labels.clone(), of(&one.ever).clone()))
-    };
-    vec![
-        histogram("connect", "From the connect to the connection.", |ever| &ever.connect),
-        histogram("first_byte", "From the connection to the backend's first byte.", |ever| {
-            &ever.first_byte
-        }),
-        histogram(
-            "response",
-            "From the last byte that was sent to it to the next that came from it.",
-            |ever| &ever.response,
-        ),
-        histogram("session", "From the accepted client to the end of the session.", |ever| {
-            &ever.session
-        }),
-    ]
+/// Bytes by way and path.
+pub(super) fn moved(all: &[BackendSeen]) -> [Family; 2] {
+    let sums = || all.iter().map(|one| (&one.labels, &one.ever.copied, &one.ever.spliced));
+    bytes("evenkeel_backend", sums)
+}
+
+/// Sessions by how they ended.
+pub(super) fn ended(all: &[BackendSeen]) -> Family {
+    reasons::family(
+        "evenkeel_backend_sessions_ended",
+        "Sessions ended, by HAProxy's two letters and a word.",
+        all.iter().map(|one| (&one.labels, &one.ever.ended)),
+    )
+}
+
+/// How long connects take.
+pub(super) fn connect(all: &[BackendSeen]) -> Family {
+    histogram(all, "connect", "From the connect to the connection.", |ever| &ever.connect)
+}
+
+/// How long the first byte takes.
+pub(super) fn first_byte(all: &[BackendSeen]) -> Family {
+    let help = "From the connection to the backend's first byte.";
+    histogram(all, "first_byte", help, |ever| &ever.first_byte)
+}
+
+/// How long answers take.
+pub(super) fn response(all: &[BackendSeen]) -> Family {
+    let help = "From the last byte that was sent to it to the next that came from it.";
+    histogram(all, "response", help, |ever| &ever.response)
+}
+
+/// How long sessions last.
+pub(super) fn session(all: &[BackendSeen]) -> Family {
+    let help = "From the accepted client to the end of the session.";
+    histogram(all, "session", help, |ever| &ever.session)
+}
+
+fn histogram(
+    all: &[BackendSeen],
+    name: &str,
+    help: &str,
+    of: fn(&BackendSum) -> &Buckets,
+) -> Family {
+    Family::new(&format!("evenkeel_backend_{name}_seconds"), Kind::Histogram, help)
+        .of(all, |one| (one.labels.clone(), of(&one.ever).clone()))
 }
 
 /// Bytes in, from clients, and out, to clients, each by the path that they took.
@@ -234,7 +239,7 @@ const STATE_PARTS: [&str; STATES.len()] = [
     "state=\"up\"",
 ];
 
-const WANTED_PARTS: [&str; AdminState::ALL.len()] =
+const WISH_PARTS: [&str; AdminState::ALL.len()] =
     ["state=\"ready\"", "state=\"drain\"", "state=\"maint\""];
 
 /// Nothing was counted.

@@ -3,29 +3,31 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame};
+use tokio::time::{Sleep, sleep};
 
+use super::family::Family;
 use super::text::Writer;
 
 /// What is left to be sent.
 #[derive(Debug)]
-pub struct Pieces {
-    writer: Writer,
-    /// Whether others have had their turn since the last piece.
-    rested: bool,
+pub struct Pieces<I> {
+    writer: Writer<I>,
+    /// After a piece.
+    rest: Option<Pin<Box<Sleep>>>,
 }
 
-impl Pieces {
+impl<I: Iterator<Item = Family>> Pieces<I> {
     /// All of it.
-    #[must_use]
-    pub const fn new(writer: Writer) -> Self {
-        Self { writer, rested: true }
+    pub const fn new(writer: Writer<I>) -> Self {
+        Self { writer, rest: None }
     }
 }
 
-impl Body for Pieces {
+impl<I: Iterator<Item = Family> + Unpin> Body for Pieces<I> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -33,12 +35,18 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if !std::mem::replace(&mut self.rested, false) {
-            // A reader that is as fast as the writer would keep checks and reloads waiting.
-            self.rested = true;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if let Some(rest) = &mut self.rest {
+            ready!(rest.as_mut().poll(context));
         }
-        Poll::Ready(self.writer.next().map(|piece| Ok(Frame::data(piece.into()))))
+        let piece = self.writer.next();
+        self.rest = piece.as_ref().map(|_| Box::pin(rest()));
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece.into()))))
     }
+}
+
+/// Leaves the CPU to whoever else wants it: a shard that wakes while another thread is at work on its
+/// CPU may have to wait until that thread sleeps, or for the rest of its slice, which is some
+/// milliseconds.
+pub(super) fn rest() -> Sleep {
+    sleep(Duration::from_millis(1))
 }

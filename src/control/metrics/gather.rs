@@ -1,15 +1,15 @@
 //! A look at the running balancer: what a scrape tells of.
 //!
 //! Under the lock of the configuration only references and a few words are taken; the sums over shards,
-//! which read thousands of counters of each backend, are made afterwards, and other futures of the control
-//! thread have their turn in between.
+//! which read thousands of counters of each backend, are made afterwards, with rests in between.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use super::backends::{BackendSeen, BackendSum, STATES};
-use super::family::{Bounds, Buckets};
+use super::body::rest;
+use super::family::{Bounds, Buckets, Labels};
 pub use super::host::Usage;
 pub use super::listeners::ListenerSeen;
 pub use super::pools::{PoolSeen, PoolSum};
@@ -167,8 +167,8 @@ impl PoolKnown {
         let places: BTreeMap<String, usize> =
             self.backends.iter().map(|one| one.name.clone()).zip(0..).collect();
         for (done, (name, tallies)) in self.ever.iter().enumerate() {
-            if done % BACKENDS_A_TURN == 0 {
-                tokio::task::yield_now().await;
+            if done % BACKENDS_AT_ONCE == BACKENDS_AT_ONCE - 1 {
+                rest().await;
             }
             let sum = sum_of(tallies);
             self.seen.ever.add(&sum);
@@ -196,6 +196,7 @@ fn backend(
     let condition = &member.backend.condition;
     let changed = condition.down_since().or_else(|| condition.up_since());
     BackendSeen {
+        labels: Labels::new(&[("pool", &pool.name), ("backend", &config.name)]),
         pool: pool.name.clone(),
         name: config.name.clone(),
         target: config.target.to_string(),
@@ -252,4 +253,4 @@ impl PoolSum {
 }
 
 /// One takes some ten microseconds when all of its histograms have something in them.
-const BACKENDS_A_TURN: usize = 16;
+const BACKENDS_AT_ONCE: usize = 16;

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use super::family::{Bounds, Buckets, Kind, Value};
+use super::family::{Bounds, Buckets, Kind, Labels, Value};
 use super::gather::{
     BackendSeen, Facts, ListenerSeen, PoolSeen, ProcessSeen, STATES, ShardSeen, Usage,
 };
@@ -11,6 +11,7 @@ use crate::shard::counters::Counters;
 
 fn backend(pool: &str, name: &str, state: &'static str) -> BackendSeen {
     BackendSeen {
+        labels: Labels::new(&[("pool", pool), ("backend", name)]),
         pool: pool.to_owned(),
         name: name.to_owned(),
         target: "10.0.0.1:80".to_owned(),
@@ -68,7 +69,7 @@ fn all() -> Seen {
 #[test]
 fn names_follow_the_conventions_and_come_once() {
     let mut names = HashSet::new();
-    for Family { name, help, kind, samples } in families(&all()) {
+    for Family { name, help, kind, samples } in families(all()) {
         assert!(names.insert(name.clone()), "twice: {name}");
         assert!(name.starts_with("evenkeel_") || name.starts_with("process_"), "{name}");
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -86,7 +87,7 @@ fn names_follow_the_conventions_and_come_once() {
 
 #[test]
 fn no_two_samples_of_a_family_have_the_same_labels() {
-    for Family { name, samples, .. } in families(&all()) {
+    for Family { name, samples, .. } in families(all()) {
         let mut seen = HashSet::new();
         for sample in &samples {
             let labels = sample.labels.parts().concat();
@@ -103,7 +104,7 @@ fn every_counter_of_a_shard_is_in_it() {
         count.1 = 1_000_000 + place as u64;
     }
     let names: Vec<_> = seen.shards[0].counts.clone();
-    let text: String = Writer::new(families(&seen), Format::Text).collect();
+    let text: String = Writer::new(families(seen.clone()), Format::Text).collect();
     for (name, value) in names {
         let said = text.lines().filter(|line| line.ends_with(&format!(" {value}"))).count();
         assert_eq!(said, 1, "{name} is told {said} times");
@@ -123,7 +124,7 @@ fn a_backend_has_one_state_and_one_wish() {
     let mut seen = all();
     for state in STATES {
         seen.backends[0].state = state;
-        let text: String = Writer::new(families(&seen), Format::Text).collect();
+        let text: String = Writer::new(families(seen.clone()), Format::Text).collect();
         let of = |name: &str, state: &str| {
             format!("{name}{{pool=\"web\",backend=\"a\",state=\"{state}\"}}")
         };
@@ -139,7 +140,7 @@ fn a_backend_has_one_state_and_one_wish() {
 
 #[test]
 fn a_shard_that_does_not_answer_is_down_and_keeps_its_own_counters() {
-    let text: String = Writer::new(families(&all()), Format::Text).collect();
+    let text: String = Writer::new(families(all()), Format::Text).collect();
     assert!(text.contains("evenkeel_shard_up{shard=\"0\"} 1\nevenkeel_shard_up{shard=\"1\"} 0\n"));
     assert!(text.contains("evenkeel_shard_turns_total{shard=\"1\"} 0\n"));
     assert!(!text.contains("evenkeel_shard_ring_enters_total{shard=\"1\"}"));

@@ -32,18 +32,17 @@ impl Format {
 
 /// Writes families, a piece with each step.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Writer<I> {
     format: Format,
-    families: IntoIter<Family>,
+    families: I,
     /// What is left of the family that has been begun.
     current: Option<(String, IntoIter<Sample>)>,
     ended: bool,
 }
 
-impl Writer {
+impl<I: Iterator<Item = Family>> Writer<I> {
     /// Of these, in this order.
-    #[must_use]
-    pub fn new(families: Vec<Family>, format: Format) -> Self {
+    pub fn new(families: impl IntoIterator<IntoIter = I>, format: Format) -> Self {
         Self { format, families: families.into_iter(), current: None, ended: false }
     }
 
@@ -97,7 +96,7 @@ impl Writer {
     }
 }
 
-impl Iterator for Writer {
+impl<I: Iterator<Item = Family>> Iterator for Writer<I> {
     type Item = String;
 
     /// About [`PIECE_BYTES`] of it.
@@ -179,8 +178,8 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-/// It takes some hundred microseconds to write so much, after which others may have their turn.
-const PIECE_BYTES: usize = 64 << 10;
+/// It takes some hundred microseconds to write so much.
+const PIECE_BYTES: usize = 32 << 10;
 
 /// A histogram with long labels.
 const LINE_BYTES: usize = 4 << 10;
