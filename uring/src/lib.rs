@@ -31,6 +31,7 @@ mod completion;
 mod cpu_list;
 mod enter;
 mod host;
+mod inherit;
 mod listen;
 mod nonblocking;
 mod offload;
@@ -56,8 +57,9 @@ pub use host::{
     NofileLimit, allowed_cpus, kernel_release, monotonic_ns, online_cpus, pin_to,
     raise_nofile_limit, refuse_huge_pages, sysctl,
 };
+pub use inherit::{InheritError, inherited, inherited_listener, passing_on};
 pub use listen::{
-    Listen, ListenError, ListenOptions, check_unused, listen, listen_options,
+    Listen, ListenError, ListenOptions, check_unused, listen, listen_as, listen_options,
     refuse_new_connections, set_backlog,
 };
 pub use nix::errno::Errno;
@@ -74,7 +76,7 @@ pub use slots::Slots;
 pub use socket::{
     ConnectOptions, FixedBuffers, can_meet_itself, close_with_reset, finish_writing, fixed_buffers,
     is_connected_to_itself, is_on_this_host, local_address, original_destination, peer_address,
-    set_nodelay, stream_socket,
+    set_nodelay, shares_its_port, stream_socket,
 };
 pub use tcp_info::TcpInfo;
 pub use token::{Op, Owner, Token};

@@ -109,27 +109,55 @@ fn bind(how: &Listen) -> io::Result<Socket> {
     // A restart binds at once although old connections linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(how.shared)?;
-    socket.set_tcp_nodelay(true)?;
-    socket.set_out_of_band_inline(true)?;
-    if let Some(silence) = how.options.defer_accept {
-        set_option(
-            &socket,
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            seconds_rounded_up(silence),
-        )?;
-    }
-    if how.options.fast_open > 0 {
-        set_option(&socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, how.options.fast_open.into())?;
-    }
-    if let Some(silence) = how.options.keepalive {
-        set_keepalive(&socket, silence)?;
-    }
-    if let Some(timeout) = how.options.user_timeout {
-        set_user_timeout(&socket, timeout)?;
-    }
+    set_what_is_inherited(&socket)?;
+    set_options(&socket, &ListenOptions::default(), &how.options)?;
     socket.bind(&how.address.into())?;
     Ok(socket)
+}
+
+/// Makes of a socket that somebody else has opened, and that listens, what [`listen`] would have made;
+/// its queue stays. Of a unix socket only the backlog can differ.
+///
+/// # Errors
+/// When it is no listener, or an option is not for it.
+pub fn listen_as(listener: &impl AsFd, backlog: u16, options: &ListenOptions) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_nonblocking(true)?;
+    if socket.domain()? != Domain::UNIX {
+        set_what_is_inherited(&socket)?;
+        set_options(&socket, &listen_options(listener)?, options)?;
+    }
+    socket.listen(backlog.into())
+}
+
+/// What connections have from their listener.
+fn set_what_is_inherited(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_out_of_band_inline(true)
+}
+
+/// Sets those that are different from what a socket has.
+fn set_options(socket: &Socket, has: &ListenOptions, wanted: &ListenOptions) -> io::Result<()> {
+    if has.defer_accept != wanted.defer_accept {
+        let seconds = wanted.defer_accept.map_or(0, seconds_rounded_up);
+        set_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)?;
+    }
+    if has.fast_open != wanted.fast_open {
+        set_option(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, wanted.fast_open.into())?;
+    }
+    if has.keepalive != wanted.keepalive {
+        match wanted.keepalive {
+            Some(silence) => set_keepalive(socket, silence)?,
+            None => socket.set_keepalive(false)?,
+        }
+    }
+    if has.user_timeout != wanted.user_timeout {
+        match wanted.user_timeout {
+            Some(timeout) => set_user_timeout(socket, timeout)?,
+            None => socket.set_tcp_user_timeout(None)?,
+        }
+    }
+    Ok(())
 }
 
 fn seconds_rounded_up(duration: Duration) -> i32 {

@@ -21,6 +21,12 @@ pub fn local_address(socket: &impl AsFd) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
+/// Whether other sockets of the same user may listen where `listener` does (`SO_REUSEPORT`).
+#[must_use]
+pub fn shares_its_port(listener: &impl AsFd) -> bool {
+    SockRef::from(listener).reuse_port().unwrap_or(false)
+}
+
 /// How a connection is made; the default costs no system call. Only TCP knows these: to a unix
 /// socket they say nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
