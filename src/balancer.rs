@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 
 use uring::ListenOptions;
 
-use crate::config::plan::{Address, ListenerConfig, LogConfig, PoolConfig, SessionLogTo};
+use crate::config::plan::{Address, ListenerConfig, LogConfig, On, PoolConfig, SessionLogTo};
 use crate::config::{BUFFER_BYTES, Config};
 use crate::control::bottleneck::Bottlenecks;
 use crate::control::world::{BindError, Changes, World};
 use crate::engine::{Engine, EngineError};
+use crate::service::passed::Passed;
 use crate::shard::bells::Bells;
 use crate::shard::driver::{Counts, Driver, Wiring};
 use crate::shard::epoll::{EpollConfig, EpollDriver};
@@ -74,6 +75,14 @@ impl Balancer {
     /// # Errors
     /// A [`StartError`]; nothing is left running then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, Passed::default())
+    }
+
+    /// The same, with listening sockets that were passed.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_with(config: &Config, passed: Passed) -> Result<Self, StartError> {
         let engine = Engine::choose(config.process.engine)?;
         let shards = config.process.cpus.len();
         let pairs = (0..shards).map(|_| uring::wake_pair()).collect::<Result<Vec<_>, _>>()?;
@@ -84,7 +93,7 @@ impl Balancer {
         shared.records = records(&config.process.log, shards);
         shared.watches = config.process.tcp_info;
         let shared = Arc::new(shared);
-        let mut world = World::new(Arc::clone(&shared));
+        let mut world = World::new(Arc::clone(&shared), passed);
         world.apply(&config.listeners, &config.pools)?;
         let (ended_tx, ended) = channel();
         let world = Arc::new(Mutex::new(world));
@@ -124,7 +133,7 @@ impl Balancer {
     /// Where clients connect, in the order of the configuration, with the real port where port 0 was
     /// asked for, and what the kernel made of the options.
     #[must_use]
-    pub fn listeners(&self) -> Vec<(Address, ListenOptions)> {
+    pub fn listeners(&self) -> Vec<(On<Address>, ListenOptions)> {
         self.handle().listeners()
     }
 
@@ -219,13 +228,13 @@ impl Handle {
     /// Where clients connect, in the order of the configuration, with the real port where port 0 was
     /// asked for, and what the kernel made of the options.
     #[must_use]
-    pub fn listeners(&self) -> Vec<(Address, ListenOptions)> {
+    pub fn listeners(&self) -> Vec<(On<Address>, ListenOptions)> {
         let of = |listener: &Arc<Listener>| {
             let mut options = ListenOptions::default();
             listener.sockets.for_each(|socket| {
                 options = uring::listen_options(socket).unwrap_or_default();
             });
-            (listener.address.clone(), options)
+            (On::At(listener.address.clone()), options)
         };
         self.world().listeners().map(of).collect()
     }
@@ -234,6 +243,13 @@ impl Handle {
     pub fn stop(&self, how: Stopping) {
         self.world().close();
         self.shared.stop(how);
+    }
+
+    /// Another process has all listening sockets and accepts from them, but for the listeners with
+    /// these ids, which are closed. Those who have connected here may end what they do.
+    pub fn hand_on(&self, not_wanted: &[u32]) {
+        self.world().hand_on(not_wanted);
+        self.shared.stop(Stopping::Drain);
     }
 
     /// What shards see.

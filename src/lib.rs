@@ -20,6 +20,7 @@ pub mod logging;
 pub mod program;
 pub mod quantile;
 mod report;
+pub mod service;
 pub mod session_log;
 pub mod settings;
 pub mod shard;

@@ -18,7 +18,7 @@ use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Command, Completions, Serve, Shell};
 use crate::config::admin::AdminEndpoint;
 use crate::config::{Config, Problems};
-use crate::control::admin::doors::{DoorError, Doors};
+use crate::control::admin::doors::{DoorError, Doors, UntilTheEnd};
 use crate::control::admin::info::About;
 use crate::control::admin::{self, App, Request};
 use crate::control::drift::ConfigFile;
@@ -26,11 +26,15 @@ use crate::control::manager::{Beginning, Manager};
 use crate::control::metrics::gather::Reloads;
 use crate::control::overrides::Overrides;
 use crate::control::runtime::Control;
+use crate::control::service::Service;
 use crate::control::state_file::{self, StateError};
 use crate::doctor::{self, DoctorError, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::logging::Logging;
 use crate::report;
+use crate::service::passed::Passed;
+use crate::service::predecessor::Predecessor;
+use crate::service::{self, Start};
 use crate::session_log::{OutputError, Outputs, SessionLog};
 use crate::settings::{self, Effective};
 
@@ -49,6 +53,9 @@ pub enum ProgramError {
     /// Nothing could be looked at.
     #[error(transparent)]
     Doctor(#[from] DoctorError),
+    /// What it was started with cannot be used.
+    #[error(transparent)]
+    Service(#[from] service::StartError),
     /// There was nothing to show.
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
@@ -137,39 +144,88 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     // Before any thread starts, so that all of them inherit the mask.
     let signals = block_signals()?;
     uring::refuse_huge_pages();
-    let as_written = Config::load(serve)?;
-    let outputs = Outputs::open(&as_written.process.log)?;
-    let logging = Logging::start(as_written.process.log_level, outputs.log);
-    let overrides = kept(&as_written)?;
-    let mut config = as_written.clone();
-    config.pools = overrides.over(&as_written.pools);
-    let Doors { doors, files: _kept_until_the_end } = Doors::open(&config.process.admin)?;
-    let balancer = Balancer::start(&config)?;
-    let session_log = SessionLog::start(balancer.shared(), outputs.sessions)?;
-    let endpoints: Vec<_> = doors.iter().map(|door| door.endpoint.clone()).collect();
-    let (app, requests) = admin(&balancer, serve, &config, endpoints.clone(), &logging);
-    let (serve, about) = (serve.clone(), Arc::clone(&app.about));
-    let (config_as_written, logs) = (as_written, outputs.files);
-    let beginning =
-        Beginning { serve, config: config_as_written, overrides, doors, app, requests, logs };
-    // Before anybody is told that clients can come: from here on signals are heard.
-    let control = start_control(signals, &balancer, beginning)?;
-    let kind = control.kind().to_string();
-    print_settings(&config, &balancer, kind.clone(), endpoints)?;
-    // Nobody else sets it.
-    let _ = about.control.set(kind);
-    config.warnings.iter().for_each(|problem| warn!("{problem}"));
-    let shared = balancer.shared().clone();
-    if let Some(interval) = config.process.report_interval {
-        let engine = balancer.engine().to_string();
-        report::regularly(interval, engine, config.process.cpus.clone(), balancer.handle())?;
+    let start = Start::find()?;
+    let Start { notifier, predecessor, passed, program } = start;
+    let service = Service::new(notifier, program);
+    let running = Running::start(serve, signals, passed, service.clone());
+    let running = running.inspect_err(|error| {
+        predecessor.iter().for_each(|predecessor| predecessor.say_failed(&error.to_string()));
+    })?;
+    take_over(&running.balancer, predecessor);
+    service.say_ready(&running.balancer.handle());
+    running.join()
+}
+
+/// The balancer and what is around it.
+struct Running {
+    config: Config,
+    logging: Logging,
+    session_log: Option<SessionLog>,
+    balancer: Balancer,
+    /// Removed with it, after the last request was answered.
+    _files: UntilTheEnd,
+}
+
+impl Running {
+    /// Clients can connect when this comes back.
+    fn start(
+        serve: &Serve,
+        signals: SigSet,
+        mut passed: Passed,
+        service: Service,
+    ) -> Result<Self, ProgramError> {
+        let as_written = Config::load(serve)?;
+        let outputs = Outputs::open(&as_written.process.log)?;
+        let logging = Logging::start(as_written.process.log_level, outputs.log);
+        service.notifier().tell_problem();
+        let overrides = kept(&as_written)?;
+        let mut config = as_written.clone();
+        config.pools = overrides.over(&as_written.pools);
+        let doors = Doors::open(&config.process.admin, &mut passed)?;
+        let files = doors.files.until_the_end();
+        let balancer = Balancer::start_with(&config, passed)?;
+        let session_log = SessionLog::start(balancer.shared(), outputs.sessions)?;
+        let endpoints = doors.addresses();
+        let (app, requests) = admin(&balancer, serve, &config, endpoints.clone(), &logging);
+        let (serve, about) = (serve.clone(), Arc::clone(&app.about));
+        let logs = outputs.files;
+        let beginning =
+            Beginning { serve, config: as_written, overrides, doors, app, requests, logs, service };
+        // Before anybody is told that clients can come: from here on signals are heard.
+        let control = start_control(signals, &balancer, beginning)?;
+        let kind = control.kind().to_string();
+        print_settings(&config, &balancer, kind.clone(), endpoints)?;
+        // Nobody else sets it.
+        let _ = about.control.set(kind);
+        config.warnings.iter().for_each(|problem| warn!("{problem}"));
+        if let Some(interval) = config.process.report_interval {
+            let (engine, cpus) = (balancer.engine().to_string(), config.process.cpus.clone());
+            report::regularly(interval, engine, cpus, balancer.handle())?;
+        }
+        Ok(Self { config, logging, session_log, balancer, _files: files })
     }
-    let drivers = balancer.join();
-    // No shard is left that could end a session.
-    session_log.into_iter().for_each(SessionLog::finish);
-    let drivers = drivers.map_err(ProgramError::Shard)?;
-    report::at_the_end(&config, &shared, &drivers, &logging);
-    Ok(())
+
+    /// Until it has ended as it was asked to.
+    fn join(self) -> Result<(), ProgramError> {
+        let Self { config, logging, session_log, balancer, _files } = self;
+        let shared = balancer.shared().clone();
+        let drivers = balancer.join();
+        // No shard is left that could end a session.
+        session_log.into_iter().for_each(SessionLog::finish);
+        let drivers = drivers.map_err(ProgramError::Shard)?;
+        report::at_the_end(&config, &shared, &drivers, &logging);
+        Ok(())
+    }
+}
+
+/// Says which sockets are not used, and waits until the process that hands over accepts no more.
+fn take_over(balancer: &Balancer, predecessor: Option<Predecessor>) {
+    let not_taken = balancer.handle().world().leave_to_predecessor();
+    let Some(predecessor) = predecessor else { return };
+    if let Err(error) = predecessor.say_ready(not_taken) {
+        warn!("the process that hands over is gone: {error}");
+    }
+    predecessor.wait();
 }
 
 /// The settings as they would be, and what should be looked at; nothing is started.
@@ -221,8 +277,13 @@ fn print_settings(
 }
 
 fn block_signals() -> io::Result<SigSet> {
-    let signals =
-        SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1]);
+    let signals = SigSet::from_iter([
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ]);
     signals.thread_block()?;
     // A log file that is larger than `ulimit -f` allows is an error of the write, not the end.
     SigSet::from_iter([Signal::SIGXFSZ]).thread_block()?;

@@ -9,7 +9,7 @@ use uring::ListenOptions;
 use crate::config::admin::AdminEndpoint;
 use crate::config::plan::{
     Access, Address, BackendConfig, Check, Connect, Destination, HealthConfig, ListenerConfig,
-    LogConfig, OnUnavailable, PerIp, PoolConfig, ProxyVersion, SessionLogTo, StickyBy,
+    LogConfig, On, OnUnavailable, PerIp, PoolConfig, ProxyVersion, SessionLogTo, StickyBy,
 };
 use crate::config::{BUFFER_BYTES, Config, ProcessConfig};
 use crate::core::relay::Splice;
@@ -24,7 +24,7 @@ pub struct Effective {
     pub control: String,
     /// Where each listener is and what the kernel made of its options, in the order of the
     /// configuration.
-    pub listeners: Vec<(Address, ListenOptions)>,
+    pub listeners: Vec<(On<Address>, ListenOptions)>,
     /// Where the admin API is, with the real ports.
     pub admin: Vec<AdminEndpoint>,
 }
@@ -95,7 +95,7 @@ impl Lines {
     fn listener(
         &mut self,
         listener: &ListenerConfig,
-        address: &Address,
+        address: &On<Address>,
         options: ListenOptions,
         pool: Option<&str>,
     ) {

@@ -44,7 +44,7 @@ pub struct Serve {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct ListenerFlags {
-    /// Address or name to listen on, or unix:PATH
+    /// Address or name to listen on, or unix:PATH, or fd@N: a listening socket that was passed
     #[arg(long, value_name = "HOST", default_value = "0.0.0.0", value_parser = listen_host)]
     pub host: String,
     /// Port to listen on; 0 lets the kernel choose
@@ -252,6 +252,7 @@ fn listen_host(text: &str) -> Result<String, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         crate::config::text::unix_path(path)?;
     }
+    crate::config::text::passed(text).transpose()?;
     let host = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     if host.is_empty() {
         return Err("it is empty; write an address or a name, as in 0.0.0.0, :: or lb1".to_owned());

@@ -11,7 +11,7 @@ use uring::{CpuList, ListenOptions};
 use super::admin::AdminDraft;
 use super::plan::{
     AcceptProxy, Access, BackendConfig, Check, Connect, Destination, EjectionConfig, HealthConfig,
-    LogConfig, MaxAge, OnUnavailable, PerIp, PoolConfig, Queue, SessionLogFormat, SessionLogTo,
+    LogConfig, MaxAge, On, OnUnavailable, PerIp, PoolConfig, Queue, SessionLogFormat, SessionLogTo,
     StickyBy, StickyConfig, Target,
 };
 use super::problem::{Place, Problem};
@@ -91,7 +91,7 @@ pub struct ListenerDraft {
     /// Its name, or its address as it is written.
     pub name: String,
     /// As it is written.
-    pub on: Target,
+    pub on: On<Target>,
     /// Index in the pools.
     pub pool: usize,
     /// What was asked for.

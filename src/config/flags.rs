@@ -9,11 +9,12 @@ use super::draft::{
     At, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft, service_unavailable,
 };
 use super::plan::{
-    AcceptProxy, Access, BackendConfig, Check, Connect, HealthConfig, MaxAge, OnUnavailable, PerIp,
-    PoolConfig, Queue, StickyConfig, Target,
+    AcceptProxy, Access, BackendConfig, Check, Connect, HealthConfig, MaxAge, On, OnUnavailable,
+    PerIp, PoolConfig, Queue, StickyConfig, Target,
 };
 use super::pools::{HEALTH_PATH, HEALTHY_STATUS};
 use super::problem::{Place, Problem, Problems};
+use super::text::passed;
 use crate::cli::{
     Endpoint, HealthCheck, HealthFlags, ListenerFlags, MarkedDown, PoolFlags, ProcessFlags,
     ProxyName, Serve, Unavailable,
@@ -72,9 +73,12 @@ pub(super) fn override_by(process: &mut ProcessDraft, flags: &ProcessFlags) {
 }
 
 fn listener(flags: &ListenerFlags, both_sides: &PoolFlags) -> ListenerDraft {
-    let on = match flags.host.strip_prefix("unix:") {
-        Some(path) => Target::Unix(PathBuf::from(path)),
-        None => Target::Host(Endpoint { host: flags.host.clone(), port: flags.port }),
+    let host = flags.host.clone();
+    let on = match (host.strip_prefix("unix:"), passed(&host)) {
+        (Some(path), _) => On::At(Target::Unix(PathBuf::from(path))),
+        (_, Some(Ok(number))) => On::Fd(number),
+        // What is wrong with a number was said when it was read.
+        (_, None | Some(Err(_))) => On::At(Target::Host(Endpoint { host, port: flags.port })),
     };
     let accept_proxy = AcceptProxy { from: flags.accept_proxy.clone(), timeout: PROXY_TIMEOUT };
     ListenerDraft {

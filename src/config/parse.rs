@@ -11,7 +11,7 @@ use uring::ListenOptions;
 
 use super::admin::AdminDraft;
 use super::draft::{At, BACKLOG, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft};
-use super::plan::{AcceptProxy, Access, PerIp, Target};
+use super::plan::{AcceptProxy, Access, On, PerIp, Target};
 use super::problem::{Place, Problem, Problems, did_you_mean};
 use super::source::{Raw, Source};
 use super::tables::{
@@ -364,8 +364,8 @@ fn at<T, U>(key: Key<T>, source: &Source<'_>, as_it_is_used: impl FnOnce(T) -> U
 }
 
 /// Whether the kernel chooses: another one each time.
-fn any_port(target: &Target) -> bool {
-    matches!(target, Target::Host(endpoint) if endpoint.port == 0)
+fn any_port(on: &On<Target>) -> bool {
+    matches!(on, On::At(Target::Host(endpoint)) if endpoint.port == 0)
 }
 
 /// The keys of listeners and pools that make sense for several of them.

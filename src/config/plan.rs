@@ -74,13 +74,31 @@ impl fmt::Display for SessionLogTo {
     }
 }
 
+/// What a listener is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum On<T> {
+    /// Sockets are opened there, unless some that listen there were passed.
+    At(T),
+    /// The listening socket that was passed under this number.
+    Fd(u32),
+}
+
+impl<T: fmt::Display> fmt::Display for On<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => at.fmt(f),
+            Self::Fd(number) => write!(f, "fd@{number}"),
+        }
+    }
+}
+
 /// One address that clients connect to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerConfig {
     /// For logs, and what identifies it over a reload together with its address.
     pub name: String,
     /// Where clients connect.
-    pub address: Address,
+    pub address: On<Address>,
     /// How many more addresses the name to listen on has.
     pub unused_addresses: usize,
     /// The pool that serves it: an index in the configuration's pools.

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::draft::{Draft, ListenerDraft, PoolDraft};
-use super::plan::{Address, BackendConfig, Destination, ListenerConfig, PoolConfig, Target};
+use super::plan::{Address, BackendConfig, Destination, ListenerConfig, On, PoolConfig, Target};
 use super::problem::{Place, Problem, Problems};
 use crate::cli::Endpoint;
 
@@ -45,7 +45,7 @@ pub enum NameError {
     },
     /// Two listeners want the same.
     #[error("listener {0} and this one have the same address {1}; write another address or port")]
-    Twice(String, Address),
+    Twice(String, On<Address>),
 }
 
 /// All listeners and pools with their addresses.
@@ -64,11 +64,17 @@ pub(super) fn names(draft: &Draft) -> Result<(Vec<ListenerConfig>, Vec<PoolConfi
 }
 
 fn listener(draft: &ListenerDraft) -> Result<ListenerConfig, NameError> {
-    let addresses = resolve("the address to listen on", &draft.on)?;
+    let (address, unused_addresses) = match &draft.on {
+        On::At(target) => {
+            let addresses = resolve("the address to listen on", target)?;
+            (On::At(addresses[0].clone()), addresses.len() - 1)
+        }
+        On::Fd(number) => (On::Fd(*number), 0),
+    };
     Ok(ListenerConfig {
         name: draft.name.clone(),
-        address: addresses[0].clone(),
-        unused_addresses: addresses.len() - 1,
+        address,
+        unused_addresses,
         pool: draft.pool,
         backlog: draft.backlog.min(super::host::somaxconn()),
         options: draft.options,
@@ -83,7 +89,7 @@ fn refuse_twice(
     others: &[ListenerConfig],
     new: ListenerConfig,
 ) -> Result<ListenerConfig, NameError> {
-    let any_port = matches!(new.address, Address::Inet(address) if address.port() == 0);
+    let any_port = matches!(new.address, On::At(Address::Inet(address)) if address.port() == 0);
     match others.iter().find(|other| other.address == new.address && !any_port) {
         Some(other) => Err(NameError::Twice(other.name.clone(), new.address)),
         None => Ok(new),
@@ -136,7 +142,9 @@ fn refuse_itself(
 }
 
 /// Whether a connect to `address` comes to a listener at `listening`.
-fn reaches(address: &Address, listening: &Address) -> bool {
+fn reaches(address: &Address, listening: &On<Address>) -> bool {
+    // Where a passed socket is, is known only when it is taken.
+    let On::At(listening) = listening else { return false };
     match (address, listening) {
         (Address::Inet(address), Address::Inet(listening)) => {
             let all = listening.ip().is_unspecified() && uring::is_on_this_host(address.ip());

@@ -9,7 +9,7 @@ use uring::ListenOptions;
 
 use super::draft::{Draft, PoolDraft};
 use super::plan::{
-    Address, Check, Connect, Destination, OnUnavailable, ProxyVersion, Rate, SessionLogFormat,
+    Address, Check, Connect, Destination, On, OnUnavailable, ProxyVersion, Rate, SessionLogFormat,
     SessionLogTo, StickyBy, Target,
 };
 use super::problem::Place;
@@ -176,7 +176,7 @@ fn addresses_are_looked_up_and_nothing_may_be_where_evenkeel_listens() {
     let text = "[[listener]]\nlisten = \"127.0.0.1:4\"\n[pool.web]\nbackends = [\"127.0.0.1:5\", \"unix:/x\"]\n";
     let config = resolve(text).expect("numbers only");
     let address = |text: &str| Address::Inet(text.parse::<SocketAddr>().expect("an address"));
-    assert_eq!(config.listeners[0].address, address("127.0.0.1:4"));
+    assert_eq!(config.listeners[0].address, On::At(address("127.0.0.1:4")));
     let backends: Vec<_> =
         config.pools[0].backends.iter().map(|one| one.addresses.clone()).collect();
     assert_eq!(backends, [vec![address("127.0.0.1:5")], vec![Address::Unix("/x".into())]]);
@@ -224,7 +224,7 @@ fn addresses_are_looked_up_and_nothing_may_be_where_evenkeel_listens() {
 fn two_names_of_one_address_are_one_listener_too_many() {
     let text =
         SMALL.replace("h:1", "127.0.0.1:4") + "[[listener]]\nlisten = \"[::ffff:127.0.0.1]:4\"\n";
-    assert!(matches!(&good(&text).listeners[1].on, Target::Host(_)));
+    assert!(matches!(&good(&text).listeners[1].on, On::At(Target::Host(_))));
     let text = SMALL
         .replace("\"h:1\"", "[\"127.0.0.1:4\", \"127.000.0.1:4\"]")
         .replace("b:1", "127.0.0.1:9");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::plan::{Rate, SessionLogTo, Target};
+use super::plan::{On, Rate, SessionLogTo, Target};
 use super::value::{FromValue as _, HttpPath, SourceAddress};
 use crate::cli::Endpoint;
 
@@ -116,6 +116,23 @@ pub(crate) fn backend(text: &str) -> Result<Target, String> {
     Ok(target)
 }
 
+/// What can be listened on: an address, or what was passed.
+pub(crate) fn listen(text: &str) -> Result<On<Target>, String> {
+    passed(text).map_or_else(|| target(text).map(On::At), |number| number.map(On::Fd))
+}
+
+/// The number of a descriptor that was passed, as in `fd@3`; nothing if it is something else.
+pub(crate) fn passed(text: &str) -> Option<Result<u32, String>> {
+    let number = text.strip_prefix("fd@")?;
+    let known = number.parse().ok().filter(|known| FDS.contains(known));
+    Some(known.ok_or_else(|| {
+        format!(
+            "`{number}` is no descriptor that can be passed, of which the first is 3; write fd@3, or \
+             what the program that starts evenkeel says"
+        )
+    }))
+}
+
 /// A host with its port, or the path of a socket.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     match text.strip_prefix("unix:") {
@@ -167,6 +184,9 @@ const LONGEST_TIME: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
 /// A sleep and a wake-up take some tens of microseconds; who looks longer than this wants no sleep
 /// at all.
 const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
+
+/// After the standard streams; a descriptor is an int.
+const FDS: std::ops::RangeInclusive<u32> = 3..=i32::MAX.unsigned_abs();
 
 /// `sun_path` has 108 bytes, the last of which is 0 (unix(7)).
 const LONGEST_UNIX_PATH: usize = 107;

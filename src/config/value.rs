@@ -11,10 +11,10 @@ use ipnet::IpNet;
 use uring::CpuList;
 
 use super::admin::AdminListen;
-use super::plan::{OnUnavailable, Rate, SessionLogTo, Target};
+use super::plan::{On, OnUnavailable, Rate, SessionLogTo, Target};
 use super::problem::did_you_mean;
 use super::text::{
-    FORM, TIME, backend, busy_poll, duration, duration_or_none, net, rate, source, target,
+    FORM, TIME, backend, busy_poll, duration, duration_or_none, listen, net, rate, source,
 };
 
 /// What a value of a file can be made of. The error is the whole line: what is wrong and the cure.
@@ -76,7 +76,7 @@ pub(crate) struct BackendAddress(pub(crate) Target);
 
 /// What can be listened on.
 #[derive(Clone, Debug)]
-pub(crate) struct ListenAddress(pub(crate) Target);
+pub(crate) struct ListenAddress(pub(crate) On<Target>);
 
 /// What a connection can come from.
 #[derive(Clone, Copy, Debug)]
@@ -327,7 +327,7 @@ impl FromValue for ListenAddress {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        target(text).map(Self)
+        listen(text).map(Self)
     }
 }
 

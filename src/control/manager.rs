@@ -1,8 +1,9 @@
 //! What the control thread does while the balancer runs: health checks and names for the
 //! configuration that is in force, another configuration on SIGHUP, changes that the operator asks
-//! for, the end on SIGTERM and SIGINT.
+//! for, the end on SIGTERM and SIGINT, a new binary on SIGUSR2.
 //!
-//! `changes` does what the admin API asks for, `telling` makes events and lines of what happens.
+//! `changes` does what the admin API asks for, `telling` makes events and lines of what happens, and
+//! `ending` is for signals that lead to the end: of this process, or of its turn.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::api::Event;
 use crate::balancer::Handle;
@@ -25,9 +26,8 @@ use crate::core::wanted::AdminState;
 use crate::session_log::LogFiles;
 use crate::shard::backend::Backend;
 use crate::shard::pool::Pool;
-use crate::shard::shared::Stopping;
 
-use super::admin::doors::Door;
+use super::admin::doors::{Doors, OpenDoors};
 use super::admin::{App, Refusal, Request};
 use super::checks::{Checker, Watched};
 use super::details::{Asked, Curious};
@@ -35,10 +35,12 @@ use super::events::{Kind, News};
 use super::overrides::Overrides;
 use super::resolve::{Source, follow};
 use super::runtime::read_file;
+use super::service::{Handing, Service};
 use super::state_file;
 use super::world::BindError;
 
 mod changes;
+mod ending;
 mod telling;
 
 use changes::Keeper;
@@ -64,6 +66,12 @@ pub struct Manager {
     names: Vec<JoinHandle<()>>,
     told: Told,
     logs: LogFiles,
+    service: Service,
+    /// Of the admin API, to be handed on.
+    open_doors: OpenDoors,
+    handing: Handing,
+    /// How often it was asked to end.
+    stops: u32,
 }
 
 /// What a manager begins with.
@@ -76,13 +84,15 @@ pub struct Beginning {
     /// What was kept from before, and is in force.
     pub overrides: Overrides,
     /// Where the admin API is.
-    pub doors: Vec<Door>,
+    pub doors: Doors,
     /// What it answers from.
     pub app: Arc<App>,
     /// What it asks for.
     pub requests: Receiver<Request>,
     /// What is opened again on SIGUSR1.
     pub logs: LogFiles,
+    /// The service manager, and what a new binary is started from.
+    pub service: Service,
 }
 
 impl Manager {
@@ -90,7 +100,7 @@ impl Manager {
     /// thread.
     #[must_use]
     pub fn new(balancer: Handle, beginning: Beginning) -> Self {
-        let Beginning { serve, config, overrides, doors, app, requests, logs } = beginning;
+        let Beginning { serve, config, overrides, doors, app, requests, logs, service } = beginning;
         let told = Told::default();
         let (of, events, seen) = (balancer.clone(), Arc::clone(&app.events), told.clone());
         let on_change = Rc::new(move |key: &str, up: bool, evidence: &str| {
@@ -100,7 +110,7 @@ impl Manager {
         let clock = || Moment::from_ns(uring::monotonic_ns());
         let checker = Checker::new(clock, on_change);
         let keeper = config.process.state_file.clone().map(Keeper::new);
-        super::admin::open(doors, &app);
+        let open_doors = super::admin::open(doors, &app);
         let curious = Curious::new(Arc::clone(&app.details));
         Self {
             balancer,
@@ -115,6 +125,10 @@ impl Manager {
             names: Vec::new(),
             told,
             logs,
+            service,
+            open_doors,
+            handing: Handing::Nothing,
+            stops: 0,
         }
     }
 
@@ -122,56 +136,32 @@ impl Manager {
     pub async fn run(mut self, mut signals: UnboundedReceiver<Signal>) {
         self.keep_in_step();
         self.begin();
-        let mut stops = 0;
+        self.service.keep_watchdog(&self.balancer);
         let mut look = tokio::time::interval(LOOK_AGAIN_AFTER);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
-                    Some(signal) => self.on_signal(signal, &mut stops).await,
+                    Some(signal) => self.on_signal(signal).await,
                     None => return,
                 },
-                Some(request) = self.requests.recv() => self.on_request(request, stops > 0).await,
+                outcome = self.handing.outcome() => self.on_handed_over(outcome),
+                Some(request) = self.requests.recv() => self.on_request(request).await,
                 _ = look.tick() => self.look(),
             }
         }
     }
 
-    async fn on_signal(&mut self, signal: Signal, stops: &mut u32) {
-        match (signal, *stops) {
-            // It has been told what came of it.
-            (Signal::SIGHUP, 0) => drop(self.reload("SIGHUP").await),
-            (Signal::SIGUSR1, _) => super::logs::reopen(&self.logs).await,
-            (Signal::SIGHUP, _) => warn!("SIGHUP: nothing is read again while stopping"),
-            (_, 0) => self.drain(signal),
-            (_, 1) => {
-                info!("{signal} again: cutting what is open");
-                let news = News::info(Kind::Stop, "evenkeel", "what is open is cut");
-                self.app.events.push(news.because(format!("{signal} again")));
-                self.balancer.stop(Stopping::Cut);
-            }
-            // Whatever hangs.
-            _ => std::process::exit(0),
-        }
-        *stops += u32::from(!matches!(signal, Signal::SIGHUP | Signal::SIGUSR1));
-    }
-
-    fn drain(&self, signal: Signal) {
-        let open: u32 =
-            self.balancer.shared().counters.iter().map(|one| one.sessions.value()).sum();
-        let drain = self.balancer.shared().drain();
-        let drain = humantime::format_duration(drain);
-        let told =
-            format!("stopping; {open} open sessions have {drain} to end; once more cuts them");
-        info!("{signal}: {told}");
-        let news = News::info(Kind::Stop, "evenkeel", told);
-        self.app.events.push(news.because(signal.to_string()));
-        self.balancer.stop(Stopping::Drain);
-    }
-
     /// Reads the file again. What is wrong with it is told, and changes nothing.
     async fn reload(&mut self, by: &str) -> Result<Event, Refusal> {
+        self.service.notifier().reloading("reading the configuration again");
+        let reloaded = self.read_again(by).await;
+        self.service.say_reloaded(&self.balancer, reloaded.is_ok());
+        reloaded
+    }
+
+    async fn read_again(&mut self, by: &str) -> Result<Event, Refusal> {
         let Some(path) = self.serve.config.clone() else {
             warn!("{by}: there is no file to read again; start with --config FILE");
             return Err(Refusal::conflict(

@@ -22,6 +22,8 @@ pub mod page;
 pub mod probe;
 pub mod resolve;
 pub mod runtime;
+pub mod service;
+mod sockets;
 pub mod standing;
 pub mod state_file;
 pub mod world;

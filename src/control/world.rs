@@ -3,17 +3,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
-use uring::{Listen, ListenError, UnixListen, UnixListenError};
+use tracing::error;
 
-use crate::config::plan::{Address, BackendConfig, ListenerConfig, PerIp, PoolConfig};
+use crate::config::plan::{Address, BackendConfig, ListenerConfig, On, PerIp, PoolConfig};
 use crate::core::balance::Tables;
 use crate::core::limits::{Limits, Pace};
+use crate::service::passed::{Group, Passed};
 use crate::shard::backend::Backend;
 use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
@@ -23,6 +21,9 @@ use crate::shard::sticky::Sticky;
 use crate::shard::tally::Tallies;
 
 use super::ever::Ever;
+
+pub use super::sockets::BindError;
+use super::sockets::{self, group_of, to_pass, without_duplicates};
 
 /// The configuration that is in force, and what was made of it.
 #[derive(Debug)]
@@ -38,6 +39,29 @@ pub struct World {
     leaving: Vec<Arc<Listener>>,
     /// What was counted, also of what is gone.
     ever: Ever,
+    /// Sockets that no listener uses, and that others go on with.
+    passed: Passed,
+}
+
+/// The sockets of a listener, and where they really are.
+type Placed = (Address, Arc<Sockets>);
+
+/// What another process goes on with.
+#[derive(Debug, Default)]
+pub struct ToPass {
+    /// Sockets.
+    groups: Vec<Group>,
+    /// For each group the id of the listener that has to close them if the other process does not
+    /// want them.
+    owners: Vec<Option<u32>>,
+}
+
+impl ToPass {
+    /// What is passed, and what is kept to know whom it is of.
+    #[must_use]
+    pub fn split(self) -> (Vec<Group>, Vec<Option<u32>>) {
+        (self.groups, self.owners)
+    }
 }
 
 #[derive(Debug)]
@@ -70,12 +94,12 @@ pub struct Changes {
 }
 
 impl World {
-    /// Nothing is in force.
+    /// Nothing is in force; listeners will take the sockets that were passed for them.
     #[must_use]
-    pub fn new(shared: Arc<Shared>) -> Self {
+    pub fn new(shared: Arc<Shared>, passed: Passed) -> Self {
         let (listeners, pools, order) = (Vec::new(), HashMap::new(), Vec::new());
         let (leaving, retired, ever) = (Vec::new(), Vec::new(), Ever::new(shared.counters.len()));
-        Self { shared, listeners, pools, order, leaving, retired, ever }
+        Self { shared, listeners, pools, order, leaving, retired, ever, passed }
     }
 
     /// Puts a configuration in force.
@@ -89,7 +113,8 @@ impl World {
     ) -> Result<Changes, BindError> {
         let mut changes = Changes::default();
         // What can fail comes first.
-        let sockets = self.sockets(listeners, &mut changes)?;
+        let (sockets, taken) = self.sockets(listeners, &mut changes)?;
+        sockets::refuse_itself(listeners, &sockets, pools)?;
         let known_pools: HashMap<_, _> = pools
             .iter()
             .map(|config| (config.name.clone(), self.pool(config, &mut changes)))
@@ -107,12 +132,52 @@ impl World {
         self.retire(&known_listeners, &known_pools, &mut changes);
         (self.listeners, self.pools) = (known_listeners, known_pools);
         self.order = pools.iter().map(|config| config.name.clone()).collect();
+        self.passed.remove(taken);
         Ok(changes)
     }
 
     /// No client can connect any more; those who have are served.
     pub fn close(&self) {
-        self.listeners.iter().for_each(|known| known.listener.sockets.close());
+        self.listeners.iter().for_each(|known| drop(known.listener.sockets.close()));
+    }
+
+    /// All that another process needs to go on with the listeners, and with what was passed for none
+    /// of them.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn to_pass(&self) -> io::Result<ToPass> {
+        let mut all = ToPass::default();
+        for KnownListener { config, listener } in &self.listeners {
+            for group in to_pass(config, listener)? {
+                all.owners.push(group.ours.then_some(listener.id));
+                all.groups.push(group);
+            }
+        }
+        for group in self.passed.groups() {
+            all.groups.push(group.try_clone()?);
+            all.owners.push(None);
+        }
+        Ok(all)
+    }
+
+    /// Another process has the sockets and accepts from them, but not from those of the listeners
+    /// with these ids, which are closed.
+    pub fn hand_on(&self, not_wanted: &[u32]) {
+        for KnownListener { listener, .. } in &self.listeners {
+            match not_wanted.contains(&listener.id) {
+                true => drop(listener.sockets.close()),
+                false => listener.sockets.hand_on(),
+            }
+        }
+    }
+
+    /// What was passed and serves nobody, to be told; what the process that hands over has to close
+    /// itself is left to it: its places there.
+    pub fn leave_to_predecessor(&mut self) -> Vec<usize> {
+        let left = self.passed.leave_to_predecessor();
+        self.passed.tell_unused();
+        left
     }
 
     /// The listeners, in the order of the configuration.
@@ -123,7 +188,7 @@ impl World {
     /// The listeners as they are configured, at the real port where port 0 was asked for.
     pub fn listener_configs(&self) -> impl Iterator<Item = ListenerConfig> {
         self.listeners.iter().map(|KnownListener { config, listener }| ListenerConfig {
-            address: listener.address.clone(),
+            address: On::At(listener.address.clone()),
             ..config.clone()
         })
     }
@@ -160,6 +225,7 @@ impl World {
             listeners: listeners.iter().map(|known| Arc::clone(&known.listener)).collect(),
             leaving: self.leaving.clone(),
             pools: order.iter().map(|config| Arc::clone(&pools[&config.name].pool)).collect(),
+            accept_anew: false,
         });
     }
 
@@ -171,10 +237,11 @@ impl World {
         changes: &mut Changes,
     ) {
         self.retired.retain(|listener| listener.strong_count() > 0);
-        for KnownListener { listener, .. } in &self.listeners {
+        for KnownListener { config, listener } in &self.listeners {
             if !listeners.iter().any(|known| known.listener.id == listener.id) {
                 changes.listeners_removed.push(listener.address.to_string());
-                listener.sockets.close();
+                // Others may go on with what they have passed; and so may we after another reload.
+                keep(&mut self.passed, config, listener);
                 self.retired.push(Arc::downgrade(listener));
             }
         }
@@ -190,33 +257,48 @@ impl World {
         }
     }
 
-    /// The sockets of each listener: those that it has, or new ones.
+    /// The sockets of each listener: those that it has, those that were passed for it, or new ones.
+    /// Also what was taken of those that were passed.
     fn sockets(
-        &self,
+        &mut self,
         listeners: &[ListenerConfig],
         changes: &mut Changes,
-    ) -> Result<Vec<(Address, Arc<Sockets>)>, BindError> {
+    ) -> Result<(Vec<Placed>, Vec<usize>), BindError> {
+        let is_new = |config: &&ListenerConfig| self.known(config).is_none();
+        let new: Vec<&ListenerConfig> = listeners.iter().filter(is_new).collect();
+        self.passed.find_numbers(&new)?;
+        let assigned = self.passed.assign(&new);
+        let mut assigned_now = assigned.iter();
+        let mut sockets = Vec::with_capacity(listeners.len());
+        for config in listeners {
+            if let Some(known) = self.known(config) {
+                set_backlog(known, config);
+                let KnownListener { listener, .. } = known;
+                sockets.push((listener.address.clone(), Arc::clone(&listener.sockets)));
+                continue;
+            }
+            let groups = assigned_now.next().expect("one for each that is new");
+            let (address, new) = self.new_sockets(config, groups, listeners)?;
+            changes.listeners_added.push(address.to_string());
+            sockets.push((address, Arc::new(new)));
+        }
+        Ok((sockets, assigned.concat()))
+    }
+
+    fn new_sockets(
+        &self,
+        config: &ListenerConfig,
+        groups: &[usize],
+        listeners: &[ListenerConfig],
+    ) -> Result<(Address, Sockets), BindError> {
         let shards = self.shared.counters.len();
-        listeners
-            .iter()
-            .map(|config| match self.known(config) {
-                Some(known) => {
-                    if known.config.backlog != config.backlog {
-                        known.listener.sockets.for_each(|socket| {
-                            // A smaller or larger queue; it cannot fail on a socket that listens.
-                            let _ = uring::set_backlog(socket, config.backlog);
-                        });
-                    }
-                    Ok((known.listener.address.clone(), Arc::clone(&known.listener.sockets)))
-                }
-                None => {
-                    let (address, sockets) =
-                        listen(config, shards, self.leaves(config, listeners))?;
-                    changes.listeners_added.push(address.to_string());
-                    Ok((address, Arc::new(sockets)))
-                }
-            })
-            .collect()
+        let groups: Vec<&Group> = groups.iter().map(|&at| &self.passed.groups()[at]).collect();
+        match (&config.address, groups.as_slice()) {
+            (On::At(address), []) => {
+                sockets::open(config, address, shards, self.leaves(config, listeners))
+            }
+            (_, groups) => sockets::take(config, groups, shards),
+        }
     }
 
     /// Whether a listener of our own leaves the address, or one that includes it: its sockets are
@@ -229,7 +311,9 @@ impl World {
         let leaving = self.listeners.iter().filter(|known| !stays(known));
         let leaving = leaving.map(|known| Arc::clone(&known.listener));
         let left = self.retired.iter().filter_map(Weak::upgrade);
-        leaving.chain(left).any(|listener| overlap(&listener.address, &config.address))
+        let On::At(wanted) = &config.address else { return false };
+        leaving.chain(left).any(|listener| overlap(&listener.address, wanted))
+            || self.passed.is_left_at(|address| overlap(address, wanted))
     }
 
     fn known(&self, config: &ListenerConfig) -> Option<&KnownListener> {
@@ -330,6 +414,29 @@ impl World {
     }
 }
 
+fn set_backlog(known: &KnownListener, config: &ListenerConfig) {
+    if known.config.backlog != config.backlog {
+        known.listener.sockets.for_each(|socket| {
+            // A smaller or larger queue; it cannot fail on a socket that listens.
+            let _ = uring::set_backlog(socket, config.backlog);
+        });
+    }
+}
+
+/// Closes a listener; what others go on with is kept.
+fn keep(passed: &mut Passed, config: &ListenerConfig, listener: &Listener) {
+    let others = listener.sockets.close();
+    match without_duplicates(others) {
+        Ok(others) if others.is_empty() => {}
+        Ok(others) => {
+            let group = group_of(config, listener, others);
+            group.tell_unused();
+            passed.add(group);
+        }
+        Err(error) => error!("the sockets of listener {} are lost: {error}", config.name),
+    }
+}
+
 /// Whether two listeners cannot be had at once.
 fn overlap(one: &Address, other: &Address) -> bool {
     let (Address::Inet(one), Address::Inet(other)) = (one, other) else { return false };
@@ -370,68 +477,4 @@ fn known_tables(known: Option<&KnownPool>, config: &PoolConfig) -> Option<Arc<Ta
     };
     let same = known.config.algorithm == config.algorithm && of(&known.config) == of(config);
     same.then(|| Arc::clone(known.pool.tables()))
-}
-
-/// Why there is no listener, with the cure.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// On the network.
-    #[error(transparent)]
-    Inet(#[from] ListenError),
-    /// In the file system.
-    #[error(transparent)]
-    Unix(#[from] UnixListenError),
-    /// No descriptor is left.
-    #[error("cannot listen on {0}: {1}; raise `ulimit -n`, or use fewer listeners or shards")]
-    Descriptors(Address, io::Error),
-}
-
-/// One socket for each shard; `ours` says whether those that are there already are our own.
-fn listen(
-    config: &ListenerConfig,
-    shards: usize,
-    ours: bool,
-) -> Result<(Address, Sockets), BindError> {
-    match &config.address {
-        Address::Inet(address) => listen_inet(*address, config, shards, ours),
-        Address::Unix(path) => listen_unix(path, config, shards),
-    }
-}
-
-/// All of them share one queue, because the kernel does not spread here.
-fn listen_unix(
-    path: &Path,
-    config: &ListenerConfig,
-    shards: usize,
-) -> Result<(Address, Sockets), BindError> {
-    let address = || config.address.clone();
-    let how = UnixListen { path: path.to_owned(), backlog: config.backlog, mode: None };
-    let (socket, file) = uring::listen_unix(&how)?;
-    let copies: io::Result<Vec<_>> = (0..shards).map(|_| socket.try_clone()).collect();
-    let sockets = copies.and_then(|copies| Sockets::new(copies, Some(file)));
-    let sockets = sockets.map_err(|error| BindError::Descriptors(address(), error))?;
-    Ok((address(), sockets))
-}
-
-/// All on one address; the kernel spreads connections over them.
-fn listen_inet(
-    address: SocketAddr,
-    config: &ListenerConfig,
-    shards: usize,
-    ours: bool,
-) -> Result<(Address, Sockets), BindError> {
-    let (backlog, options) = (config.backlog, config.options);
-    if !ours {
-        uring::check_unused(address)?;
-    }
-    let mut how = Listen { address, backlog, shared: true, options };
-    let mut sockets: Vec<OwnedFd> = Vec::with_capacity(shards);
-    for _ in 0..shards {
-        sockets.push(uring::listen(&how)?);
-        how.address = uring::local_address(&sockets[0])
-            .map_err(|error| ListenError::Other(address, error))?;
-    }
-    let sockets = Sockets::new(sockets, None)
-        .map_err(|error| BindError::Descriptors(config.address.clone(), error))?;
-    Ok((Address::Inet(how.address), sockets))
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::cli::EngineName;
 use crate::config::descriptors::Takers;
-use crate::config::plan::{Address, Destination, ListenerConfig, PoolConfig};
+use crate::config::plan::{Address, Destination, ListenerConfig, On, PoolConfig};
 use crate::config::{Config, Draft};
 use crate::core::relay::Splice;
 
@@ -113,8 +113,8 @@ fn sum<T>(
 
 fn port(listener: &ListenerConfig) -> Option<u16> {
     match &listener.address {
-        Address::Inet(address) => Some(address.port()).filter(|&port| port != 0),
-        Address::Unix(_) => None,
+        On::At(Address::Inet(address)) => Some(address.port()).filter(|&port| port != 0),
+        On::At(Address::Unix(_)) | On::Fd(_) => None,
     }
 }
 

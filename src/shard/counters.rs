@@ -51,6 +51,8 @@ counters! {
     taken_over,
     /// Connections that came when the last room had just been taken.
     waited_for_room,
+    /// Listening sockets that another process of ours goes on with.
+    sockets_handed_on,
     /// Connections handed over for a listener that was closed meanwhile.
     came_too_late,
     /// Clients that were refused by an access list.

@@ -42,7 +42,7 @@ pub trait Driver {
     /// What the system says when it cannot be waited for.
     fn listen(&mut self, listener: Self::Listener) -> io::Result<ListenerNumber>;
 
-    /// What was made for this shard, if it was not taken before.
+    /// The next of those that were made for this shard, each once.
     fn claim(&self, sockets: &Sockets) -> Option<Self::Listener>;
 
     /// Takes one connection from a listener, now, if one is there. For when no accept is in flight

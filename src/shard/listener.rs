@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -80,64 +81,128 @@ impl Listener {
     }
 }
 
-/// The listening sockets of one listener, one for each shard, each held twice: by its shard, and here,
-/// so that the control thread can have it refuse new clients.
+/// The listening sockets of one listener, at least one for each shard, each held twice: by its shard,
+/// and here, so that the control thread can have it refuse new clients, or hand it on.
 #[derive(Debug, Default)]
 pub struct Sockets {
-    pairs: Mutex<Vec<Pair>>,
+    held: Mutex<Vec<Held>>,
     /// Of a unix socket: removed when nobody listens there any more.
     file: Mutex<Option<SocketFile>>,
+    /// Whether another process goes on with the sockets, and with who is in their queues.
+    handed_on: AtomicBool,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    /// It, or a duplicate where shards share one.
+    pub fd: OwnedFd,
+    /// Whether this program, or one that handed over to it, has opened it. One that is not ours is
+    /// somebody's who may go on with it.
+    pub ours: bool,
 }
 
 #[derive(Debug)]
-struct Pair {
-    shards: Option<OwnedFd>,
-    control: Option<OwnedFd>,
+struct Held {
+    shard: usize,
+    of_shard: Option<OwnedFd>,
+    of_control: Option<OwnedFd>,
+    ours: bool,
 }
 
 impl Sockets {
-    /// One for each shard, in their order.
+    /// The first is the first shard's and so on; what is left when each of `shards` has one is given
+    /// out in the same order again, because a socket that nobody accepts from would hold its clients
+    /// for ever.
     ///
     /// # Errors
     /// `EMFILE` without a descriptor for the second hold.
-    pub fn new(sockets: Vec<OwnedFd>, file: Option<SocketFile>) -> io::Result<Self> {
-        let pair = |shards: OwnedFd| {
-            let control = Some(shards.try_clone()?);
-            Ok(Pair { shards: Some(shards), control })
-        };
-        let pairs: io::Result<_> = sockets.into_iter().map(pair).collect();
-        Ok(Self { pairs: Mutex::new(pairs?), file: Mutex::new(file) })
+    pub fn new(
+        sockets: Vec<ListeningSocket>,
+        shards: usize,
+        file: Option<SocketFile>,
+    ) -> io::Result<Self> {
+        let shard = (0..shards).cycle();
+        let held = sockets.into_iter().zip(shard).map(|(ListeningSocket { fd, ours }, shard)| {
+            let of_control = Some(fd.try_clone()?);
+            Ok(Held { shard, of_shard: Some(fd), of_control, ours })
+        });
+        let held: io::Result<_> = held.collect();
+        let (held, file) = (Mutex::new(held?), Mutex::new(file));
+        Ok(Self { held, file, handed_on: AtomicBool::new(false) })
     }
 
-    /// The one of `shard`, once. Only where a listener begins, so the lock is no matter.
+    /// The next one of `shard`, each once. Only where a listener begins, so the lock is no matter.
     #[must_use]
     pub fn take(&self, shard: usize) -> Option<OwnedFd> {
-        self.lock().get_mut(shard)?.shards.take()
+        let mut held = self.lock();
+        held.iter_mut().filter(|one| one.shard == shard).find_map(|one| one.of_shard.take())
     }
 
     /// Whether every shard has taken its own.
     #[must_use]
     pub fn are_taken(&self) -> bool {
-        self.lock().iter().all(|pair| pair.shards.is_none())
+        self.lock().iter().all(|one| one.of_shard.is_none())
     }
 
     /// From now on no client can connect; those who have are still in the queues. What the control
-    /// thread holds is closed, but not what a shard has not taken yet.
-    pub fn close(&self) {
+    /// thread holds is closed, but not what a shard has not taken yet. What is not ours stays as it
+    /// is, for others, and is given back.
+    pub fn close(&self) -> Vec<OwnedFd> {
         // Without its file nobody finds a unix socket.
-        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
-        for control in self.lock().iter_mut().filter_map(|pair| pair.control.take()) {
-            // Without it clients that connect in the last moment are reset; nothing else is lost.
-            let _ = uring::refuse_new_connections(&control);
+        drop(self.lock_file().take());
+        let mut others = Vec::new();
+        for one in self.lock().iter_mut() {
+            match one.of_control.take() {
+                // Without it clients that connect in the last moment are reset; nothing else is lost.
+                Some(socket) if one.ours => drop(uring::refuse_new_connections(&socket)),
+                Some(socket) => others.push(socket),
+                None => {}
+            }
         }
+        others
+    }
+
+    /// Another process has all of the sockets too, and accepts from them. Shards let go of theirs
+    /// without a look at the queues, and the file of a unix socket stays.
+    pub fn hand_on(&self) {
+        self.handed_on.store(true, Ordering::Release);
+        self.lock_file().take().into_iter().for_each(SocketFile::leave);
+        self.lock().iter_mut().for_each(|one| one.of_control = None);
+    }
+
+    /// Whether that is so.
+    #[must_use]
+    pub fn are_handed_on(&self) -> bool {
+        self.handed_on.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a file that is removed at the end.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.lock_file().is_some()
     }
 
     /// Does something with each of them.
-    pub fn for_each(&self, each: impl FnMut(&OwnedFd)) {
-        self.lock().iter().filter_map(|pair| pair.control.as_ref()).for_each(each);
+    pub fn for_each(&self, mut each: impl FnMut(&OwnedFd)) {
+        self.lock().iter().filter_map(|one| one.of_control.as_ref()).for_each(&mut each);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Pair>> {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One more hold of each that is ours, or of each that is not, in their order.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn copies(&self, ours: bool) -> io::Result<Vec<OwnedFd>> {
+        let held = self.lock();
+        let some = held.iter().filter(|one| one.ours == ours);
+        some.filter_map(|one| one.of_control.as_ref()).map(OwnedFd::try_clone).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_file(&self) -> MutexGuard<'_, Option<SocketFile>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

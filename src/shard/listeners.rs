@@ -46,6 +46,11 @@ impl<L> Listeners<L> {
         self.0.get_mut(usize::from(number.0))?.take()
     }
 
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &L> {
+        self.0.iter().flatten()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut L> {
         self.0.iter_mut().flatten()
     }

@@ -55,6 +55,9 @@ pub struct Snapshot {
     pub leaving: Vec<Arc<Listener>>,
     /// Every pool, also those that no listener uses.
     pub pools: Vec<Arc<Pool>>,
+    /// Whether accepts are asked for anew: the kernel wakes one for each client, and another process may
+    /// have ended with one that was woken.
+    pub accept_anew: bool,
 }
 
 /// How urgently the program ends.
@@ -124,6 +127,14 @@ impl Shared {
         self.version.fetch_add(1, Ordering::AcqRel);
         self.bells.ring_all();
         snapshot.pools.iter().for_each(|pool| pool.state.stir());
+    }
+
+    /// Has every shard look for clients whom the kernel has told to another process that is no more.
+    pub fn accept_anew(&self) {
+        let now = self.snapshot();
+        let (listeners, leaving) = (now.listeners.clone(), now.leaving.clone());
+        let pools = now.pools.clone();
+        self.publish(Snapshot { listeners, leaving, pools, accept_anew: true });
     }
 
     /// Has every shard cut the sessions of a backend.

@@ -61,7 +61,12 @@ impl Balancer {
     /// By a command of one's own, which must end in the balancer's options, and in the balancer under
     /// the same process id.
     pub(crate) fn started(command: &mut Command) -> Self {
-        let mut running = Running::new(with_extra_arguments(command));
+        Self::started_with(command, Stdio::null())
+    }
+
+    /// The same with something to read.
+    pub(crate) fn started_with(command: &mut Command, stdin: Stdio) -> Self {
+        let mut running = Running::new(with_extra_arguments(command).stdin(stdin));
         let mut settings: Vec<String> = Vec::new();
         loop {
             match running.next_line() {
@@ -140,6 +145,17 @@ impl Balancer {
     /// Waits until it has ended.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         self.running.wait()
+    }
+
+    /// The same where a process that it has started goes on and may write to the log.
+    pub(crate) fn wait_alone(&mut self) -> ExitStatus {
+        self.running.wait_alone()
+    }
+
+    /// The next line that it, or a process that it has started, prints.
+    pub(crate) fn next_line(&self) -> String {
+        let line = self.running.next_line();
+        line.unwrap_or_else(|_| panic!("nothing more is printed: {}", self.log()))
     }
 
     /// How many descriptors it has open; not counting pipes, of which it keeps a few for the next
@@ -270,7 +286,6 @@ struct Running {
 impl Running {
     fn new(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -307,11 +322,16 @@ impl Running {
     }
 
     fn wait(&mut self) -> ExitStatus {
+        let status = self.wait_alone();
+        // Its last words may still be in the pipe.
+        self.stderr_thread.take().map(JoinHandle::join);
+        status
+    }
+
+    fn wait_alone(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                // Its last words may still be in the pipe.
-                self.stderr_thread.take().map(JoinHandle::join);
                 return status;
             }
             assert!(started.elapsed() < WATCHDOG, "it does not end: {}", self.log());
@@ -354,7 +374,7 @@ pub(crate) fn engine() -> &'static str {
 
 /// Runs any command until it ends by itself.
 pub(crate) fn run_command(command: &mut Command) -> Ended {
-    let mut running = Running::new(command);
+    let mut running = Running::new(command.stdin(Stdio::null()));
     let code = running.wait().code();
     let stdout = std::iter::from_fn(|| running.next_line().ok()).map(|line| line + "\n").collect();
     Ended { code, stdout, stderr: running.log() }

@@ -19,6 +19,8 @@ use crate::config::plan::BackendConfig;
 use crate::core::wanted::AdminState;
 use crate::logging::LostLines;
 
+use doors::{Doors, OpenDoors};
+
 use super::details::Details;
 use super::drift::ConfigFile;
 use super::events::Events;
@@ -145,15 +147,20 @@ pub enum Change {
 pub type Done<T> = oneshot::Sender<Result<T, Refusal>>;
 
 /// Serves all endpoints from now on. To be called on the control thread, inside its `LocalSet`.
-pub fn open(doors: Vec<doors::Door>, app: &Arc<App>) {
+pub fn open(doors: Doors, app: &Arc<App>) -> OpenDoors {
+    let Doors { doors, files } = doors;
+    let mut open = OpenDoors { files, ..OpenDoors::default() };
     if doors.is_empty() {
-        return;
+        return open;
     }
     let routes = router::routes(app);
     for door in doors {
+        // Without a descriptor for it, it is opened anew by who takes over, if that can be.
+        open.sockets.extend(door.to_pass());
         let answering = answer::Answering::new(app, &routes, &door.endpoint);
-        tokio::task::spawn_local(serve::serve(door, answering));
+        open.tasks.push(tokio::task::spawn_local(serve::serve(door, answering)));
     }
+    open
 }
 
 /// Changes that wait for the manager; who comes then waits with its request.

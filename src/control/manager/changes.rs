@@ -43,9 +43,9 @@ impl Keeper {
 
 impl Manager {
     /// Does it, and says whether it was done.
-    pub(super) async fn on_request(&mut self, request: Request, stopping: bool) {
+    pub(super) async fn on_request(&mut self, request: Request) {
         let Request { by, change } = request;
-        if stopping {
+        if self.is_leaving() {
             return refuse(change);
         }
         match change {
@@ -166,7 +166,8 @@ fn gone(pool: &str, name: &str) -> Refusal {
 }
 
 fn refuse(change: Change) {
-    let refusal = || Refusal::not_now("it is stopping: nothing is changed any more");
+    let refusal =
+        || Refusal::not_now("it is stopping or handing over: nothing is changed any more");
     match change {
         Change::Add { done, .. } | Change::Set { done, .. } | Change::Remove { done, .. } => {
             let _ = done.send(Err(refusal()));

@@ -13,7 +13,7 @@ use crate::shard::driver::{Driver, Outcome};
 use crate::shard::notices::What;
 
 use super::here::{Extra, Here};
-use super::listen::{Closing, accept_of, accept_owner};
+use super::listen::{accept_of, accept_owner};
 use super::note::Marks;
 use super::{ACCEPTS, Entry, Shard};
 
@@ -35,8 +35,7 @@ impl<D: Driver> Shard<D> {
         let room = self.max_sessions.saturating_sub(self.sessions.len());
         let Self { listening, driver, .. } = self;
         let Some(listening) = &mut listening[index] else { return };
-        let ends = matches!(listening.closing, Some(Closing::Cancelling | Closing::Closed));
-        if ends || !listening.outside.is_empty() {
+        if listening.takes_nobody() || !listening.outside.is_empty() {
             return;
         }
         let mut wanted = room.min(ACCEPTS as usize);

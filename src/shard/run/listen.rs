@@ -34,10 +34,26 @@ pub(super) struct Listening<S> {
 pub(super) enum Closing {
     /// Handshakes that were under way may still end.
     Until(Moment),
+    /// Another process accepts; so many accepts here are being cancelled.
+    LettingGo(Moment, u32),
+    /// None is in flight any more; other shards may still send who they accepted.
+    LetGo(Moment),
     /// Accepts are being cancelled.
     Cancelling,
     /// Its socket is closed; who came in by it may still wait outside.
     Closed,
+}
+
+impl<S> Listening<S> {
+    /// Whether another process accepts its clients.
+    pub(super) fn is_handed_on(&self) -> bool {
+        self.here.listener.sockets.are_handed_on()
+    }
+
+    /// Whether it shall have no client from the kernel any more.
+    pub(super) fn takes_nobody(&self) -> bool {
+        !matches!(self.closing, None | Some(Closing::Until(_)))
+    }
 }
 
 impl<D: Driver> Shard<D> {
@@ -70,11 +86,15 @@ impl<D: Driver> Shard<D> {
         for listener in &snapshot.leaving {
             if self.index_of(listener.id).is_none() {
                 self.begin_listening(listener);
-                self.index_of(listener.id).inspect(|&index| self.begin_closing(index));
+                self.begin_closing_all_of(listener.id);
             }
         }
         if self.is_stopping() {
             (0..self.listening.len()).for_each(|index| self.begin_closing(index));
+        }
+        if snapshot.accept_anew {
+            // They are asked for again when they have been answered, and look at the queue then.
+            (0..self.listening.len()).for_each(|index| self.cancel_accepts(index));
         }
         self.wait_by_new_rules();
     }
@@ -87,8 +107,14 @@ impl<D: Driver> Shard<D> {
         self.listening.iter().position(is_it)
     }
 
+    /// Listens on each socket that is this shard's: more than one where there are more than shards.
     fn begin_listening(&mut self, listener: &Arc<Listener>) {
-        let Some(socket) = self.driver.claim(&listener.sockets) else { return };
+        while let Some(socket) = self.driver.claim(&listener.sockets) {
+            self.begin_listening_on(listener, socket);
+        }
+    }
+
+    fn begin_listening_on(&mut self, listener: &Arc<Listener>, socket: D::Listener) {
         let number = match self.driver.listen(socket) {
             Ok(number) => number,
             Err(error) => {
@@ -115,10 +141,26 @@ impl<D: Driver> Shard<D> {
         });
     }
 
-    /// The kernel takes no new client for this listener; those who are on their way come in.
+    fn begin_closing_all_of(&mut self, id: u32) {
+        for index in 0..self.listening.len() {
+            if self.listening[index].as_ref().is_some_and(|one| one.here.listener.id == id) {
+                self.begin_closing(index);
+            }
+        }
+    }
+
+    /// The kernel takes no new client for this listener; those who are on their way come in, also from
+    /// other shards. If another process has the listener, nobody more comes from the kernel.
     pub(super) fn begin_closing(&mut self, index: usize) {
         let until = self.now + HANDSHAKE;
-        if let Some(listening) = &mut self.listening[index] {
+        let Some(listening) = &mut self.listening[index] else { return };
+        if listening.is_handed_on() {
+            if matches!(listening.closing, None | Some(Closing::Until(_))) {
+                let accepts = listening.accepts.count_ones();
+                listening.closing = Some(Closing::LettingGo(until, accepts));
+                self.cancel_accepts(index);
+            }
+        } else {
             listening.closing.get_or_insert(Closing::Until(until));
         }
     }
@@ -138,42 +180,70 @@ impl<D: Driver> Shard<D> {
     pub(super) fn listening_deadline(&self) -> Option<Moment> {
         let closing = self.listening.iter().flatten().filter_map(|one| one.closing);
         let until = closing.filter_map(|closing| match closing {
-            Closing::Until(moment) => Some(moment),
+            Closing::Until(moment) | Closing::LettingGo(moment, _) | Closing::LetGo(moment) => {
+                Some(moment)
+            }
             Closing::Cancelling | Closing::Closed => None,
         });
         until.min()
     }
 
-    /// Closes what has nobody in its queue any more.
+    /// Closes what has nobody in its queue any more, or whose queue is another's.
     pub(super) fn go_on_closing(&mut self, index: usize) {
         let Some(listening) = &mut self.listening[index] else { return };
-        if let Some(Closing::Until(moment)) = listening.closing
-            && self.now >= moment
-        {
-            listening.closing = Some(Closing::Cancelling);
-            self.cancel_accepts(index);
+        match listening.closing {
+            Some(Closing::Until(moment)) if self.now >= moment => {
+                listening.closing = Some(Closing::Cancelling);
+                self.cancel_accepts(index);
+            }
+            Some(Closing::LettingGo(moment, accepts)) if self.now >= moment => {
+                let again = self.now + HANDSHAKE;
+                listening.closing = Some(Closing::LettingGo(again, accepts));
+                self.cancel_accepts(index);
+            }
+            _ => {}
         }
         let Some(listening) = &mut self.listening[index] else { return };
+        let number = listening.number;
         match listening.closing {
+            // The kernel has woken one accept for each client: for whom it was one of these, no accept
+            // of the other process will be. All others are the other process's.
+            Some(Closing::LettingGo(moment, accepts)) if listening.accepts == 0 => {
+                listening.closing = Some(Closing::LetGo(moment));
+                self.take_some(index, number, accepts);
+            }
+            Some(Closing::LetGo(moment)) if self.now >= moment => self.stop_listening(index),
             // Where none was in flight, nothing would be answered that leads here again.
             Some(Closing::Cancelling) if listening.accepts == 0 => {
-                let number = listening.number;
-                // An accept may have been cancelled just as somebody came.
-                while let Some(client) = self.driver.accept_now(number) {
-                    self.count_accepted(index);
-                    self.open_or_wait(index, client);
+                if !listening.is_handed_on() {
+                    self.take_some(index, number, u32::MAX);
                 }
-                // Before those who wait outside are in, which may take long: a client that comes now
-                // is refused, or meets who listens there instead.
-                self.driver.stop_listening(number);
-                let Some(listening) = &mut self.listening[index] else { return };
-                match listening.outside.is_empty() {
-                    true => self.listening[index] = None,
-                    false => listening.closing = Some(Closing::Closed),
-                }
+                self.stop_listening(index);
             }
             Some(Closing::Closed) if listening.outside.is_empty() => self.listening[index] = None,
             _ => {}
+        }
+    }
+
+    /// Before those who wait outside are in, which may take long: a client that comes now is refused,
+    /// or meets who listens there instead.
+    fn stop_listening(&mut self, index: usize) {
+        let Some(listening) = &mut self.listening[index] else { return };
+        let (number, is_handed_on) = (listening.number, listening.is_handed_on());
+        match listening.outside.is_empty() {
+            true => self.listening[index] = None,
+            false => listening.closing = Some(Closing::Closed),
+        }
+        self.driver.stop_listening(number);
+        self.counters().sockets_handed_on.add(u64::from(is_handed_on));
+    }
+
+    /// An accept may have been cancelled just as somebody came.
+    fn take_some(&mut self, index: usize, number: ListenerNumber, most: u32) {
+        for _ in 0..most {
+            let Some(client) = self.driver.accept_now(number) else { return };
+            self.count_accepted(index);
+            self.open_or_wait(index, client);
         }
     }
 

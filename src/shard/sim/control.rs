@@ -390,6 +390,7 @@ impl Control {
             leaving: Vec::new(),
             listeners: self.listeners.iter().map(|open| Arc::clone(&open.listener)).collect(),
             pools: self.pools.clone(),
+            accept_anew: false,
         });
     }
 }

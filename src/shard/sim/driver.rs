@@ -316,7 +316,8 @@ impl Driver for SimDriver {
 
     fn claim(&self, sockets: &Sockets) -> Option<SimListener> {
         let backlog = self.control.backlog_of(sockets)?;
-        Some(SimListener { backlog })
+        let is_taken = self.listeners.iter().any(|&taken| taken == backlog);
+        (!is_taken).then_some(SimListener { backlog })
     }
 
     fn accept_now(&mut self, listener: ListenerNumber) -> Option<SimSocket> {
