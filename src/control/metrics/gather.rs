@@ -65,6 +65,7 @@ pub async fn gather(balancer: &Handle, facts: Facts) -> Seen {
         sessions: shards.iter().map(|one| u64::from(one.sessions)).sum(),
         stopping: shared.stopping() != Stopping::No,
         notices_lost: shared.notices.lost(),
+        session_log: [shared.session_log.lines(), shared.session_log.write_errors()],
         usage: Usage::read(),
         facts,
     };

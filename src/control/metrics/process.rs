@@ -19,6 +19,8 @@ pub struct ProcessSeen {
     pub stopping: bool,
     /// Notices of shards that found no room.
     pub notices_lost: u64,
+    /// Lines of the session log that are written, and attempts that failed.
+    pub session_log: [u64; 2],
 }
 
 /// What is not to be seen in the running balancer.
@@ -223,6 +225,16 @@ fn losses(seen: &ProcessSeen) -> Vec<Family> {
             "notices_lost",
             "Events that shards had to tell and that found no room.",
             seen.notices_lost,
+        ),
+        counter(
+            "session_log_lines",
+            "Lines of the session log that are written.",
+            seen.session_log[0],
+        ),
+        counter(
+            "session_log_write_errors",
+            "Attempts to write lines of the session log that failed.",
+            seen.session_log[1],
         ),
     ];
     families.extend(seen.facts.admin.iter().map(|&(name, value)| {
