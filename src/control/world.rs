@@ -43,6 +43,9 @@ pub struct World {
     passed: Passed,
 }
 
+/// The sockets of a listener, and where they really are.
+type Placed = (Address, Arc<Sockets>);
+
 /// What another process goes on with.
 #[derive(Debug, Default)]
 pub struct ToPass {
@@ -260,7 +263,7 @@ impl World {
         &mut self,
         listeners: &[ListenerConfig],
         changes: &mut Changes,
-    ) -> Result<(Vec<(Address, Arc<Sockets>)>, Vec<usize>), BindError> {
+    ) -> Result<(Vec<Placed>, Vec<usize>), BindError> {
         let is_new = |config: &&ListenerConfig| self.known(config).is_none();
         let new: Vec<&ListenerConfig> = listeners.iter().filter(is_new).collect();
         self.passed.find_numbers(&new)?;

@@ -4,7 +4,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -24,10 +24,12 @@ fn at_2000_connections_a_second_none_fails_while_three_processes_hand_over() {
         let options = format!("--shards 2 {LONG} {engine}");
         let mut line = Succession::of(Balancer::before(backend.addresses(), &options));
         let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+        let wanted = 12_000;
         let plan = Plan {
             rate: Some("2000".parse().unwrap()),
             connections: NonZeroU32::new(400).unwrap(),
-            // It is stopped when all is done, and judges nobody for being slow.
+            // Each is waited for: nobody is judged for being slow.
+            requests: NonZeroU64::new(wanted),
             duration: 10 * WATCHDOG,
             timeout: WATCHDOG,
             ..Plan::new(line.first.address, Workload::Conn)
@@ -41,11 +43,12 @@ fn at_2000_connections_a_second_none_fails_while_three_processes_hand_over() {
             });
             let _stop = StopAtTheEnd(&stop);
             for _ in 0..3 {
-                some_more(&done);
+                let before = done.load(Ordering::Relaxed);
+                let more = || load.is_finished() || done.load(Ordering::Relaxed) >= before + 500;
+                eventually(more, || format!("no more than {before} are served: {}", line.log()));
+                assert!(!load.is_finished(), "all were served before the last hand-over");
                 line.hand_over();
             }
-            some_more(&done);
-            stop.store(true, Ordering::Relaxed);
             load.join().unwrap()
         });
         let totals = &report.totals;
@@ -60,7 +63,7 @@ fn at_2000_connections_a_second_none_fails_while_three_processes_hand_over() {
             report.errors,
             line.log()
         );
-        assert!(totals.ok > 0);
+        assert_eq!(totals.ok, wanted);
         let log = line.end();
         assert!(!log.contains("ERROR"), "{log}");
     }
@@ -294,13 +297,6 @@ fn quick_backend() -> Serving {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let backend = loadgen::serve::Backend { name: None, address, mode: Mode::Hello };
     loadgen::serve::start(vec![backend], NonZeroUsize::MIN).unwrap()
-}
-
-/// Waits until some have been served since.
-fn some_more(done: &AtomicU64) {
-    let before = done.load(Ordering::Relaxed);
-    let more = || done.load(Ordering::Relaxed) >= before + 500;
-    eventually(more, || format!("{} and no more are served", done.load(Ordering::Relaxed)));
 }
 
 /// Also if the test fails: else nobody would see why.
