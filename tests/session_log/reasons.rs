@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -9,7 +10,7 @@ use crate::reading::{Entry, Folder, Format};
 use crate::support::backend::Backend;
 use crate::support::puppet::Puppets;
 use crate::support::scene::{Checked, UNCHECKED, before_pool};
-use crate::support::{Balancer, Nobody, eventually, read_to_the_end, reset};
+use crate::support::{Balancer, EVENKEEL, Nobody, eventually, read_to_the_end, reset};
 
 /// What is known of a session with all that there can be: queue, connect, first byte.
 const ALL: [bool; 3] = [true; 3];
@@ -161,5 +162,21 @@ fn what_is_open_when_the_program_ends_is_cut_and_has_its_line() {
         assert_eq!(balancer.wait().code(), Some(0));
         let entries = folder.entries(format, 20);
         assert!(entries.iter().all(|entry| entry.end == "KD cut"), "{entries:?}");
+    }
+}
+
+#[test]
+fn what_an_operator_ends_is_killed() {
+    let puppets = Puppets::new();
+    for format in Format::ALL {
+        let folder = Folder::new();
+        let admin = format!("unix:{}", folder.path("admin.sock"));
+        let balancer = puppets.behind(&format!("--admin {admin} {}", folder.logging(format)));
+        let _session = puppets.session(&balancer);
+        let mut kill = Command::new(EVENKEEL);
+        let killed = kill.args(["ctl", "kill", "--all"]).env("EVENKEEL_ADMIN", &admin).output();
+        assert!(killed.as_ref().is_ok_and(|output| output.status.success()), "{killed:?}");
+        let entries = folder.entries(format, 1);
+        assert_ended(&entries, "KD killed", CONNECTED, Some(puppets.address()));
     }
 }
