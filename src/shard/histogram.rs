@@ -117,7 +117,7 @@ const PARTS: u64 = 32;
 const LINEAR_POWER: u32 = 5;
 /// Longer times count as this.
 const LONGEST_US: u64 = (1 << 40) - 1;
-const BUCKETS: usize = 36 * PARTS as usize;
+const BUCKETS: usize = 36 << LINEAR_POWER;
 
 const _: () = assert!(PARTS == 1 << LINEAR_POWER);
 
