@@ -146,7 +146,10 @@ impl<D: Driver> Shard<D> {
     }
 
     fn open_somewhere(&mut self, index: usize, client: D::Socket) {
-        let Some(shard) = self.elsewhere() else { return self.open_or_wait(index, client) };
+        // The other shard may have closed its own socket of a listener that ends by the time it comes.
+        let ends = self.listening[index].as_ref().is_some_and(|one| one.closing.is_some());
+        let shard = if ends { None } else { self.elsewhere() };
+        let Some(shard) = shard else { return self.open_or_wait(index, client) };
         let Some(listening) = &self.listening[index] else { return };
         let id = listening.here.listener.id;
         match self.driver.hand_over(client, id, shard) {
