@@ -194,9 +194,9 @@ impl Running {
         // Before anybody is told that clients can come: from here on signals are heard.
         let control = start_control(signals, &balancer, beginning)?;
         let kind = control.kind().to_string();
-        print_settings(&config, &balancer, kind.clone(), endpoints)?;
-        // Nobody else sets it.
-        let _ = about.control.set(kind);
+        // Nobody else sets it; and who reads that clients can come may ask for it at once.
+        let _ = about.control.set(kind.clone());
+        print_settings(&config, &balancer, kind, endpoints)?;
         config.warnings.iter().for_each(|problem| warn!("{problem}"));
         if let Some(interval) = config.process.report_interval {
             let (engine, cpus) = (balancer.engine().to_string(), config.process.cpus.clone());
