@@ -32,10 +32,19 @@ fn a_backends_reset_reaches_the_client_as_a_reset() {
 fn a_backends_reset_in_the_middle_of_a_download_is_no_clean_end() {
     let backend = Backend::resetting_after(3 << 20, 0);
     let balancer = Balancer::before(&[backend.address], "");
+    let mut resets = 0;
     for _ in 0..20 {
         let end = read_to_the_end(&balancer.connect());
-        assert!(matches!(end, End::Reset(bytes) if bytes <= 3 << 20), "{end:?}");
+        match end {
+            End::Reset(bytes) => assert!(bytes <= 3 << 20, "{end:?}"),
+            // It had reset before the balancer looked at the connection: one that could not be made,
+            // and there is no other backend.
+            End::Finished(0) => continue,
+            End::Finished(_) => panic!("{end:?}"),
+        }
+        resets += 1;
     }
+    assert!(resets > 0, "no connection was looked at in time");
 }
 
 #[test]

@@ -160,9 +160,10 @@ impl Balancer {
     }
 
     /// How many descriptors it has open; not counting pipes, of which it keeps a few for the next
-    /// bulk transfer.
+    /// bulk transfer, nor what it reads in /proc of its own threads, now and then.
     pub(crate) fn descriptors(&self) -> usize {
-        self.opened().iter().filter(|what| !what.starts_with("pipe:")).count()
+        let lasts = |what: &&String| !what.starts_with("pipe:") && !what.starts_with("/proc/");
+        self.opened().iter().filter(lasts).count()
     }
 
     /// What its descriptors stand for, as proc(5) writes it.
