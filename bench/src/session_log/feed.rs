@@ -177,13 +177,17 @@ fn example() -> io::Result<Record> {
 
 /// CPU time of the log's thread so far (`/proc/PID/task/TID/schedstat`).
 fn cpu_ns() -> io::Result<u64> {
-    for task in fs::read_dir("/proc/self/task")?.flatten() {
-        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        if name.trim() == "session-log" {
-            let stat = fs::read_to_string(task.path().join("schedstat"))?;
-            let ns = stat.split_whitespace().next().and_then(|ns| ns.parse().ok());
-            return ns.ok_or_else(|| io::Error::other("no schedstat in this kernel"));
+    // A thread that was started a moment ago has not got its name yet.
+    for _ in 0..1000 {
+        for task in fs::read_dir("/proc/self/task")?.flatten() {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            if name.trim() == "session-log" {
+                let stat = fs::read_to_string(task.path().join("schedstat"))?;
+                let ns = stat.split_whitespace().next().and_then(|ns| ns.parse().ok());
+                return ns.ok_or_else(|| io::Error::other("no schedstat in this kernel"));
+            }
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
     Err(io::Error::other("the log's thread is not there"))
 }
