@@ -198,6 +198,9 @@ impl<D: Driver> Shard<D> {
         let mut completions = std::mem::take(&mut self.completions);
         self.driver.wait(timeout, &mut completions)?;
         self.now = self.driver.now();
+        // Who connects after a configuration was said to be in force may come in the same batch as the
+        // word of it.
+        self.look_for_changes();
         let traffic = !completions.is_empty();
         completions.drain(..).for_each(|completion| self.on_completion(completion));
         self.completions = completions;
