@@ -219,6 +219,13 @@ impl Browser {
         self.command("Input.insertText", json!({ "text": text }));
     }
 
+    /// What has the focus, by its name.
+    pub(crate) fn focused(&mut self) -> String {
+        let name =
+            "(document.activeElement.ariaLabel ?? document.activeElement.textContent).trim()";
+        self.evaluate(name).as_str().unwrap_or_default().to_owned()
+    }
+
     /// The tree that a screen reader is told: `(role, name)` of all that is not ignored.
     pub(crate) fn told_to_screen_readers(&mut self) -> Vec<(String, String)> {
         let tree = self.command("Accessibility.getFullAXTree", json!({}));

@@ -187,7 +187,7 @@ fn cpu_ns() -> io::Result<u64> {
                 return ns.ok_or_else(|| io::Error::other("no schedstat in this kernel"));
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
     Err(io::Error::other("the log's thread is not there"))
 }
