@@ -13,7 +13,6 @@ pub mod details;
 pub mod drift;
 pub mod events;
 pub mod ever;
-pub mod heartbeat;
 mod logs;
 pub mod manager;
 pub mod metrics;

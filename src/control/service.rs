@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 
 use super::admin::doors::OpenDoors;
 use crate::balancer::Handle;
-use crate::service::heartbeat::{Heartbeat, keep_watchdog};
+use crate::service::heartbeat::keep_watchdog;
 use crate::service::notify::Notifier;
 use crate::service::successor::{Failure, HandOver, Program, Successor};
 
@@ -58,9 +58,8 @@ impl Service {
     /// Reports to the watchdog of the service manager, if it has one, until this process ends.
     pub(super) fn keep_watchdog(&self, balancer: &Handle) {
         let Some(interval) = self.notifier.watchdog_interval() else { return };
-        let heartbeat = Heartbeat::new(Arc::clone(balancer.shared()));
-        let notifier = Arc::clone(&self.notifier);
-        tokio::task::spawn_local(keep_watchdog(heartbeat, notifier, interval));
+        let (shared, notifier) = (Arc::clone(balancer.shared()), Arc::clone(&self.notifier));
+        tokio::task::spawn_local(keep_watchdog(shared, notifier, interval));
     }
 
     /// Starts the new binary with the sockets of all listeners and of the admin API.

@@ -1,102 +1,70 @@
 //! Whether every shard goes round its loop. A shard that hangs does so between two waits, so one that
 //! is woken and takes no turn is stuck; asking costs each shard one wake-up.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info};
 
 use crate::shard::shared::{Shared, Stopping};
 
 use super::notify::Notifier;
 
-/// Asks shards for a turn.
-#[derive(Clone, Debug)]
-pub struct Heartbeat {
-    shared: Arc<Shared>,
-}
-
-/// These shards took no turn although they were woken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stuck(pub Vec<usize>);
-
-impl fmt::Display for Stuck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shards: Vec<String> = self.0.iter().map(usize::to_string).collect();
-        write!(f, "shard {} takes no turn", shards.join(", "))
-    }
-}
-
-impl Heartbeat {
-    /// Of these shards.
-    #[must_use]
-    pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
-    }
-
-    /// Wakes all shards, and waits until each has begun a turn since.
-    ///
-    /// # Errors
-    /// Those that have not when `patience` is over.
-    pub async fn check(&self, patience: Duration) -> Result<(), Stuck> {
-        let before = self.turns();
-        let until = Instant::now() + patience;
-        self.shared.bells.ring_all();
-        loop {
-            let stuck = self.still_at(&before);
-            if stuck.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() >= until {
-                return Err(Stuck(stuck));
-            }
-            tokio::time::sleep(LOOK_AGAIN_AFTER.min(patience)).await;
-        }
-    }
-
-    fn turns(&self) -> Vec<u64> {
-        self.shared.counters.iter().map(|one| one.turns.value()).collect()
-    }
-
-    fn still_at(&self, before: &[u64]) -> Vec<usize> {
-        let stopping = self.shared.stopping() != Stopping::No;
-        let shards = self.shared.counters.iter().zip(before).enumerate();
-        let still = shards.filter(|(_, (now, before))| {
-            // A shard that has nothing left to do when the program ends has ended.
-            let has_ended = stopping && now.sessions.value() == 0;
-            now.turns.value() == **before && !has_ended
+/// Shards that take no turn within this time after they were woken. While the program ends, a shard
+/// without sessions has ended, and is not missed.
+pub async fn silent_shards(shared: &Shared, within: Duration) -> Vec<usize> {
+    let turns = |shard: usize| shared.counters[shard].turns.value();
+    let before: Vec<u64> = (0..shared.counters.len()).map(turns).collect();
+    shared.bells.ring_all();
+    let (began, mut pause) = (Instant::now(), FIRST_LOOK);
+    loop {
+        let ending = shared.stopping() != Stopping::No;
+        let silent = before.iter().enumerate().filter(|&(shard, &before)| {
+            let is_done = ending && shared.counters[shard].sessions.value() == 0;
+            turns(shard) == before && !is_done
         });
-        still.map(|(shard, _)| shard).collect()
+        let silent: Vec<usize> = silent.map(|(shard, _)| shard).collect();
+        if silent.is_empty() || began.elapsed() >= within {
+            return silent;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// Tells the service manager at least every `interval` that all is well, as long as it is.
-pub async fn keep_watchdog(heartbeat: Heartbeat, notifier: Arc<Notifier>, interval: Duration) {
+pub async fn keep_watchdog(shared: Arc<Shared>, notifier: Arc<Notifier>, interval: Duration) {
     let mut was_stuck = false;
     loop {
         // Half of the time, as sd_watchdog_enabled(3) advises, of which half is for the answer.
         let next = Instant::now() + interval / 2;
-        match heartbeat.check(interval / 4).await {
-            Ok(()) => {
-                notifier.watchdog();
-                if std::mem::take(&mut was_stuck) {
-                    info!("watchdog: every shard takes turns again");
-                }
+        let silent = silent_shards(&shared, interval / 4).await;
+        if silent.is_empty() {
+            notifier.watchdog();
+            if std::mem::take(&mut was_stuck) {
+                info!("watchdog: every shard takes turns again");
             }
-            Err(stuck) => {
-                was_stuck = true;
-                error!("watchdog: {stuck}; the service manager is not told that all is well");
-                notifier.status(&stuck.to_string());
-            }
+        } else {
+            was_stuck = true;
+            let told = told(&silent);
+            error!("watchdog: {told}; the service manager is not told that all is well");
+            notifier.status(&told);
         }
         tokio::time::sleep_until(next).await;
     }
 }
 
-/// A turn that was asked for takes microseconds.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(5);
+fn told(silent: &[usize]) -> String {
+    let shards: Vec<String> = silent.iter().map(usize::to_string).collect();
+    format!("shard {} takes no turn", shards.join(", "))
+}
+
+/// A turn takes less where nothing is wrong.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+
+/// Not much is lost by a look.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +85,7 @@ mod tests {
     async fn turn(shared: &Shared, shards: &[usize]) {
         loop {
             shards.iter().for_each(|&shard| shared.counters[shard].turns.add(1));
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     }
 
@@ -126,12 +94,11 @@ mod tests {
         runtime.expect("a runtime").block_on(future)
     }
 
-    fn check(turning: &[usize], patience: Duration) -> Result<(), Stuck> {
+    fn silent(turning: &[usize], within: Duration) -> Vec<usize> {
         let shared = two_shards();
-        let heartbeat = Heartbeat::new(Arc::clone(&shared));
         run(async {
             tokio::select! {
-                told = heartbeat.check(patience) => told,
+                silent = silent_shards(&shared, within) => silent,
                 () = turn(&shared, turning) => unreachable!("shards go on"),
             }
         })
@@ -139,20 +106,20 @@ mod tests {
 
     #[test]
     fn one_shard_that_takes_no_turn_is_named() {
-        assert_eq!(check(&[0, 1], LONG), Ok(()));
+        assert_eq!(silent(&[0, 1], LONG), [0; 0]);
         let short = Duration::from_millis(50);
-        assert_eq!(check(&[0], short), Err(Stuck(vec![1])));
-        assert_eq!(check(&[], short), Err(Stuck(vec![0, 1])));
-        assert_eq!(Stuck(vec![0, 3]).to_string(), "shard 0, 3 takes no turn");
+        assert_eq!(silent(&[0], short), [1]);
+        assert_eq!(silent(&[], short), [0, 1]);
+        assert_eq!(told(&[0, 3]), "shard 0, 3 takes no turn");
     }
 
     #[test]
     fn a_shard_that_has_ended_with_the_program_is_not_stuck() {
         let shared = two_shards();
         shared.stop(Stopping::Drain);
+        assert_eq!(run(silent_shards(&shared, LONG)), [0; 0]);
         shared.counters[0].sessions.set(1);
-        let told = run(Heartbeat::new(Arc::clone(&shared)).check(Duration::from_millis(10)));
-        assert_eq!(told, Err(Stuck(vec![0])));
+        assert_eq!(run(silent_shards(&shared, Duration::from_millis(10))), [0]);
     }
 
     #[test]
@@ -169,7 +136,7 @@ mod tests {
         let shared = two_shards();
         let notifier = Arc::new(Notifier::to(format!("@{name}").as_ref()));
         let interval = Duration::from_millis(200);
-        let watch = keep_watchdog(Heartbeat::new(Arc::clone(&shared)), notifier, interval);
+        let watch = keep_watchdog(Arc::clone(&shared), notifier, interval);
         run(async {
             let watch = std::pin::pin!(watch);
             let until = |words: &'static str| async move {
@@ -177,7 +144,7 @@ mod tests {
                     if let Some(said) = heard() {
                         return assert_eq!(said.trim_end(), words);
                     }
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    sleep(Duration::from_millis(1)).await;
                 }
             };
             let story = async {

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 use crate::config::plan::Destination;
-use crate::control::heartbeat::silent_shards as silent_shards_of;
 use crate::core::BackendId;
 use crate::core::balance::{Pool as _, Standing};
+use crate::service::heartbeat::silent_shards as silent_shards_of;
 use crate::shard::pool::{Pool, Present};
 
 use super::App;
