@@ -207,7 +207,9 @@ impl Peer {
     }
 
     fn write_chunk(&mut self, conn: &mut Conn, own: usize, goal: u64, now: u64) -> bool {
-        let until = goal.min(self.sent + self.script.write_chunk as u64);
+        // What there is no room for is not made: most of the time of a simulation went into that.
+        let most = self.script.write_chunk.min(conn.room(End::Peer));
+        let until = goal.min(self.sent + most as u64);
         let chunk: Vec<u8> = (self.sent..until).map(|index| byte_at(own, index)).collect();
         match conn.write(End::Peer, &chunk) {
             Write::Full => return false,

@@ -137,6 +137,15 @@ impl Conn {
         queue.written -= bytes as u64;
     }
 
+    /// How many bytes a write would take now; what a reset or a closed end makes of it aside.
+    pub(super) fn room(&self, end: End) -> usize {
+        let queue = &self.queues[end as usize];
+        if self.ends[end.other() as usize].closed {
+            return usize::MAX;
+        }
+        queue.capacity.saturating_sub(queue.bytes.len())
+    }
+
     /// Writes as much of `bytes` as the queue has room for.
     pub(super) fn write(&mut self, end: End, bytes: &[u8]) -> Write {
         assert!(!self.is_closed(end), "{end:?} writes to a closed socket");
@@ -147,14 +156,14 @@ impl Conn {
         if state.reset {
             return Write::Failed(Errno::EPIPE);
         }
+        let len = self.room(end).min(bytes.len());
         let queue = &mut self.queues[end as usize];
         assert!(queue.fin == Fin::Unsent, "{end:?} writes after its FIN");
         if self.ends[end.other() as usize].closed {
-            queue.written += bytes.len() as u64;
+            queue.written += len as u64;
             self.receive_reset(end);
-            return Write::Taken(bytes.len());
+            return Write::Taken(len);
         }
-        let len = queue.capacity.saturating_sub(queue.bytes.len()).min(bytes.len());
         queue.bytes.extend(&bytes[..len]);
         queue.written += len as u64;
         if len == 0 { Write::Full } else { Write::Taken(len) }
