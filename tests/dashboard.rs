@@ -3,6 +3,7 @@
 
 mod dashboard {
     mod acting;
+    mod banners;
     pub(crate) mod browser;
     mod scene;
     pub(crate) mod stub;

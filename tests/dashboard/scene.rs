@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde_json::Value;
 
 use crate::support::Balancer;
 use crate::support::backend::Backend;
 use crate::support::patient;
 use crate::support::scene::{ConfigFile, one_pool};
+use crate::support::seccomp::{IO_URING_SETUP, behind};
 
 /// What changes something has to know it.
 pub(crate) const TOKEN: &str = "a-token-of-thirty-two-characters";
@@ -28,8 +30,8 @@ pub(crate) struct Scene {
     pub(crate) balancer: Balancer,
     address: SocketAddr,
     token: PathBuf,
+    pub(crate) file: ConfigFile,
     _backends: Vec<Backend>,
-    _file: ConfigFile,
 }
 
 impl Scene {
@@ -43,19 +45,33 @@ impl Scene {
         Self::with("")
     }
 
+    /// io_uring is refused, and there is nobody where the two backends should be: it fails open.
+    pub(crate) fn in_trouble() -> Self {
+        let nobody = [Backend::echo(), Backend::echo()].map(|backend| backend.address);
+        let named = [(nobody[0], "name = \"b1\""), (nobody[1], "name = \"b2\"")];
+        let file = ConfigFile::new(&one_pool("eject_after = 1\neject_time = \"1h\"", &named));
+        behind(IO_URING_SETUP, Errno::EPERM, || {
+            Self::before(Vec::new(), file, "--admin-public-read --engine auto")
+        })
+    }
+
     fn with(options: &str) -> Self {
-        let token = token_file();
         let backends: Vec<_> = NAMES.iter().map(|_| Backend::echo()).collect();
         let lines = NAMES.map(|name| format!("name = \"{name}\""));
         let named = backends.iter().zip(&lines);
         let named: Vec<_> = named.map(|(backend, line)| (backend.address, line.as_str())).collect();
         let file = ConfigFile::new(&one_pool("algorithm = \"round-robin\"", &named));
+        Self::before(backends, file, options)
+    }
+
+    fn before(backends: Vec<Backend>, file: ConfigFile, options: &str) -> Self {
+        let token = token_file();
         let path = token.display();
         let balancer =
             file.start(&format!("--admin 127.0.0.1:0 --admin-token-file {path} {options}"));
         let address = balancer.setting("admin").split(',').next().expect("the first part");
         let address = address.parse().expect("an address and what it asks for");
-        Self { clients: None, balancer, address, token, _backends: backends, _file: file }
+        Self { clients: None, balancer, address, token, file, _backends: backends }
     }
 
     /// Clients come and go from now on.
