@@ -155,12 +155,17 @@ impl<'a> Scene<'a> {
         let backends = network.backend.run(|| serve().map_err(io::Error::other))?;
         let target = network.balancer_address()?;
         let socket = std::env::temp_dir().join(format!("evenkeel-scrape-{}", std::process::id()));
+        let options = format!(
+            "--host {} --port {} --shards 1 --log-level ERROR --health-check-interval 0 \
+             --algorithm round-robin",
+            target.ip(),
+            target.port()
+        );
+        let shown =
+            format!("evenkeel {options} --admin unix:… --backends {} of them", arguments.backends);
         let mut command = Command::new(beside_this_program("evenkeel"));
-        command.args(["--host", &target.ip().to_string(), "--port", &target.port().to_string()]);
-        command.args(["--shards", "1", "--log-level", "ERROR", "--health-check-interval", "0"]);
-        command.args(["--algorithm", "round-robin"]);
+        command.args(options.split_ascii_whitespace());
         command.args(["--admin", &format!("unix:{}", socket.display())]);
-        let shown = format!("{command:?} --backends {} of them", arguments.backends);
         command.args(["--backends", &addresses(arguments.backends, port)]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let files = vec![socket.clone()];
