@@ -324,6 +324,7 @@ fn admin(
         tally: Arc::default(),
         reloads: Mutex::new(Reloads::none()),
         lost_lines: logging.lost(),
+        background: Arc::default(),
         requests,
     };
     (Arc::new(app), receiver)

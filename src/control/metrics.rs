@@ -6,16 +6,15 @@
 //! format that [`accept`] finds to be wanted.
 //!
 //! What is looked at under the lock of the configuration is a few words of each backend; sums over
-//! shards are made after it, and the text while it is sent, piece by piece. Between two pieces the
-//! control thread rests: where it shares a CPU with a shard, that shard never waits for more than one
-//! piece. Nothing is kept from one scrape to the next, so scrapers do not disturb each other.
+//! shards are made after it, and the text while it is sent, piece by piece, both in the background: no
+//! shard waits for a scrape, also where it has one CPU with everything else. Nothing is kept from one
+//! scrape to the next, so scrapers do not disturb each other.
 //!
 //! Names are `evenkeel_{process,listener,pool,backend,shard}_…`; where HAProxy's exporter has a name for
 //! the same it is that name (docs/operating.md has the table). A client is in no label.
 
 pub mod accept;
 mod backends;
-pub mod body;
 pub mod family;
 pub mod gather;
 mod host;

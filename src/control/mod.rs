@@ -7,6 +7,7 @@
 //! What is found out goes to atomics that shards read, and to the closures of who started it.
 
 pub mod admin;
+pub mod background;
 pub mod bottleneck;
 pub mod checks;
 pub mod details;

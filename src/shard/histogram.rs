@@ -5,7 +5,7 @@
 //! 32, so a value is known to a thirty-second part of itself. The longest that is told apart is twelve
 //! days.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use super::counters::Counter;
 
@@ -54,10 +54,10 @@ impl Distribution {
         self.sum_ns
     }
 
-    /// A value in microseconds that so large a part of all values, 0 to 1, is not above; nothing
-    /// without any value.
+    /// For each of these parts of all values, 0 to 1 and ascending, a value in microseconds that so large
+    /// a part is not above; nothing without any value.
     #[must_use]
-    pub fn quantile_us(&self, part: f64) -> Option<u64> {
+    pub fn quantiles_us<const N: usize>(&self, parts: [f64; N]) -> [Option<u64>; N] {
         let count = self.count();
         // As many as fit a float exactly are more than will ever be counted.
         #[expect(
@@ -66,35 +66,44 @@ impl Distribution {
             clippy::cast_sign_loss,
             reason = "a part of a count, rounded up, is a count"
         )]
-        let rank = (count as f64 * part).ceil().max(1.0) as u64;
-        let mut below = 0;
-        self.counts.iter().enumerate().find_map(|(bucket, in_it)| {
+        let ranks = parts.map(|part| (count as f64 * part).ceil().max(1.0) as u64);
+        let (mut found, mut place, mut below) = ([None; N], 0, 0);
+        for (bucket, in_it) in self.counts.iter().enumerate().filter(|(_, in_it)| **in_it > 0) {
             below += in_it;
-            (below >= rank && *in_it > 0).then(|| first_of(bucket + 1) - 1)
-        })
+            while ranks.get(place).is_some_and(|rank| below >= *rank) {
+                found[place] = Some(first_of(bucket + 1) - 1);
+                place += 1;
+            }
+        }
+        found
     }
 
     /// How many values there are up to each of `bounds`, which ascend, and above the last one, each
     /// counted once. A bound between two edges of a bucket counts as the next edge.
     #[must_use]
     pub fn between(&self, bounds_us: &[u64]) -> Vec<u64> {
-        let mut parts = vec![0; bounds_us.len() + 1];
-        let mut part = 0;
-        for (bucket, in_it) in self.counts.iter().enumerate() {
-            while bounds_us.get(part).is_some_and(|&bound| first_of(bucket) >= bound) {
-                part += 1;
-            }
-            parts[part] += in_it;
-        }
+        let mut rest = &self.counts[..];
+        let mut below = |bound: u64| {
+            let ended = self.counts.len() - rest.len();
+            let (these, above) =
+                rest.split_at(first_from(bound).saturating_sub(ended).min(rest.len()));
+            rest = above;
+            these.iter().sum()
+        };
+        let mut parts: Vec<u64> = bounds_us.iter().map(|bound| below(*bound)).collect();
+        parts.push(below(u64::MAX));
         parts
     }
 }
 
 /// Bounds in microseconds that fall between two buckets: four in each power of two, from 16 µs to 17 s.
 #[must_use]
-pub fn bounds_us() -> Vec<u64> {
-    let quarters = (4..24).flat_map(|power| (4..8).map(move |quarter| (quarter << power) / 4));
-    quarters.chain([1 << 24]).collect()
+pub fn bounds_us() -> &'static [u64] {
+    static BOUNDS: LazyLock<Vec<u64>> = LazyLock::new(|| {
+        let quarters = (4..24).flat_map(|power| (4..8).map(move |quarter| (quarter << power) / 4));
+        quarters.chain([1 << 24]).collect()
+    });
+    &BOUNDS
 }
 
 fn bucket(us: u64) -> usize {
@@ -102,6 +111,12 @@ fn bucket(us: u64) -> usize {
     let power = us.checked_ilog2().unwrap_or(0).max(LINEAR_POWER) - LINEAR_POWER;
     let bucket = u64::from(power) * PARTS + (us >> power);
     usize::try_from(bucket).expect("there are few")
+}
+
+/// The first bucket of which all values are at least this.
+fn first_from(us: u64) -> usize {
+    let bucket = bucket(us);
+    if us <= first_of(bucket) { bucket } else { bucket + 1 }
 }
 
 /// The smallest value that comes to lie in a bucket.
@@ -147,25 +162,24 @@ mod tests {
     #[test]
     fn short_times_are_told_to_the_microsecond() {
         for us in 0..64 {
-            assert_eq!(of(&[us]).quantile_us(0.5), Some(us));
+            assert_eq!(of(&[us]).quantiles_us([0.5]), [Some(us)]);
         }
     }
 
     #[test]
     fn without_a_value_there_is_no_quantile() {
         let nothing = Distribution::default();
-        assert_eq!((nothing.count(), nothing.quantile_us(0.99)), (0, None));
+        assert_eq!((nothing.count(), nothing.quantiles_us([0.5, 0.99])), (0, [None; 2]));
         assert_eq!(nothing.between(&[10, 20]), [0, 0, 0]);
     }
 
     #[test]
     fn quantiles_are_those_of_a_sorted_list() {
         let distribution = of(&(1..=100).map(|n| n * 1000).collect::<Vec<_>>());
-        for (part, us) in
-            [(0.0, 1000), (0.5, 50_000), (0.9, 90_000), (0.99, 99_000), (1.0, 100_000)]
-        {
-            let told = distribution.quantile_us(part).expect("a hundred values");
-            assert!((us..=us + us / 32).contains(&told), "{part}: {told} for {us}");
+        let told = distribution.quantiles_us([0.0, 0.01, 0.5, 0.9, 0.99, 1.0]);
+        for (told, us) in told.into_iter().zip([1000, 1000, 50_000, 90_000, 99_000, 100_000]) {
+            let told = told.expect("a hundred values");
+            assert!((us..=us + us / 32).contains(&told), "{told} for {us}");
         }
         assert_eq!(distribution.sum_ns(), 5_050_000_000);
     }
@@ -185,7 +199,7 @@ mod tests {
         fn each_value_is_counted_once_and_below_its_bound(
             values in proptest::collection::vec(0_u64..40_000_000, 0..200)
         ) {
-            let (bounds, parts) = (bounds_us(), of(&values).between(&bounds_us()));
+            let (bounds, parts) = (bounds_us(), of(&values).between(bounds_us()));
             prop_assert_eq!(parts.iter().sum::<u64>(), values.len() as u64);
             let mut below = 0;
             for (bound, part) in bounds.iter().zip(&parts) {

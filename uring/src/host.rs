@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::time::{ClockId, clock_gettime};
@@ -64,6 +66,34 @@ pub fn pin_to(cpu: usize) -> io::Result<()> {
     Ok(sched_setaffinity(Pid::from_raw(0), &mask)?)
 }
 
+/// Lets the calling thread give way to all others: it gets the least weight (nice 19), and slices of
+/// this length, so that a thread of the usual ones goes first whenever it wakes. Slices are of Linux 6.12
+/// and later, 100 ms at most (Documentation/scheduler/sched-eevdf.rst); kernels before take the weight
+/// alone.
+///
+/// # Errors
+/// As sched_setattr(2).
+pub fn give_way(slice: Duration) -> io::Result<()> {
+    let attributes = libc::sched_attr {
+        size: u32::try_from(size_of::<libc::sched_attr>()).expect("a few words"),
+        sched_policy: SCHED_OTHER,
+        sched_flags: 0,
+        sched_nice: 19,
+        sched_priority: 0,
+        sched_runtime: u64::try_from(slice.as_nanos()).unwrap_or(u64::MAX),
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    let (this_thread, no_flags) = (0, 0);
+    // SAFETY: the kernel reads `size` bytes of `attributes`, which is as large and lives through the call,
+    // and keeps no pointer to it.
+    let done = unsafe {
+        libc::syscall(libc::SYS_sched_setattr, this_thread, &raw const attributes, no_flags)
+    };
+    Errno::result(done)?;
+    Ok(())
+}
+
 /// The kernel's release, as uname(2) gives it.
 #[must_use]
 pub fn kernel_release() -> String {
@@ -84,3 +114,6 @@ pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("every Linux has this clock");
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
+
+/// Threads without a real-time policy (include/uapi/linux/sched.h).
+const SCHED_OTHER: u32 = 0;

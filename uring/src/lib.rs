@@ -54,7 +54,7 @@ pub use cgroup::{CpuQuota, cpu_quota};
 pub use completion::{Completion, Outcome};
 pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
-    NofileLimit, allowed_cpus, kernel_release, monotonic_ns, online_cpus, pin_to,
+    NofileLimit, allowed_cpus, give_way, kernel_release, monotonic_ns, online_cpus, pin_to,
     raise_nofile_limit, refuse_huge_pages, sysctl,
 };
 pub use inherit::{InheritError, inherited, inherited_listener, passing_on};

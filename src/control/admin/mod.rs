@@ -21,6 +21,7 @@ use crate::logging::LostLines;
 
 use doors::{Doors, OpenDoors};
 
+use super::background::Background;
 use super::details::Details;
 use super::drift::ConfigFile;
 use super::events::Events;
@@ -71,6 +72,8 @@ pub struct App {
     pub reloads: Mutex<Reloads>,
     /// Lines that the log had no room for.
     pub lost_lines: LostLines,
+    /// Where answers are made that take long.
+    pub background: Arc<Background>,
     /// To the manager.
     pub requests: mpsc::Sender<Request>,
 }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::problem::Refusal;
 use super::{App, changes, explain, health, info, metrics, page, sessions, status};
-use crate::api::{Backend, Events, Info, Status};
+use crate::api::{Backend, Events, Info};
 
 type Here = State<Arc<App>>;
 
@@ -53,12 +54,12 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-async fn status(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Status> {
-    Json(status::status(&app).await)
+async fn status(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Response {
+    status::status(&app).await
 }
 
-async fn backends(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Json<Vec<Backend>> {
-    Json(status::all_backends(&app))
+async fn backends(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Response {
+    status::backends(&app).await
 }
 
 async fn backend(
@@ -70,9 +71,7 @@ async fn backend(
 
 /// A backend as it is now.
 pub(super) fn one_backend(app: &App, pool: &str, name: &str) -> Result<Backend, Refusal> {
-    let mut all = status::all_backends(app).into_iter();
-    let found = all.find(|backend| backend.pool == pool && backend.name == name);
-    found.ok_or_else(|| nothing_such(pool, name))
+    status::one_backend(app, pool, name).ok_or_else(|| nothing_such(pool, name))
 }
 
 /// There is no such backend.

@@ -1,10 +1,15 @@
 //! What is to be seen at a glance, put together from what shards and the control thread write down
-//! anyway. Nothing here waits for anybody.
+//! anyway. Nothing here waits for anybody. Under the lock of the configuration a few words of each backend
+//! are taken; its counters, which are thousands, are read in the background.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 
 use crate::api::{Backend, Banner, Bytes, Event, Latency, Listener, Pool, Shard, Status};
 use crate::config::plan::{BackendConfig, Destination, PoolConfig, StickyBy, Target};
@@ -59,12 +64,62 @@ impl Now {
 }
 
 /// All of it.
-pub(super) async fn status(app: &App) -> Status {
+pub(super) async fn status(app: &App) -> Response {
     let drivers = all_shards(app.handle.shared(), A_MOMENT, Command::Counts).await;
-    put_together(app, &drivers)
+    let (mut status, backends) = put_together(app, &drivers);
+    let finish = move || {
+        status.backends = backends.into_iter().map(Uncounted::count).collect();
+        as_json(&status)
+    };
+    app.background.run(finish).await
 }
 
-fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
+/// All backends.
+pub(super) async fn backends(app: &App) -> Response {
+    let backends = all_backends(app);
+    let finish =
+        move || as_json(&backends.into_iter().map(Uncounted::count).collect::<Vec<Backend>>());
+    app.background.run(finish).await
+}
+
+/// One backend, if there is such a one.
+pub(super) fn one_backend(app: &App, pool: &str, name: &str) -> Option<Backend> {
+    let (now, known) = (Now::read(), Known::of(app));
+    let world = app.handle.world();
+    let (config, pool) = world.pools().find(|(config, _)| config.name == pool)?;
+    let mut all = uncounted(config, pool, now, &known);
+    all.find(|one| one.backend.name == name).map(Uncounted::count)
+}
+
+fn as_json<T: Serialize>(value: &T) -> Response {
+    Json(value).into_response()
+}
+
+/// What is known of a backend but for what shards count of it.
+struct Uncounted {
+    backend: Backend,
+    tallies: Arc<Tallies>,
+}
+
+impl Uncounted {
+    fn count(self) -> Backend {
+        let sum = self.tallies.sum();
+        Backend {
+            ended: ended_by_reason(&sum.ended),
+            to_backend: bytes(sum.bytes(Direction::ClientToBackend)),
+            to_clients: bytes(sum.bytes(Direction::BackendToClient)),
+            connect: latency(&sum.connect),
+            first_byte: latency(&sum.first_byte),
+            response: latency(&sum.response),
+            session: latency(&sum.session),
+            tcp: bottleneck::tcp(&sum.tcp),
+            ..self.backend
+        }
+    }
+}
+
+/// All but the backends, which are not counted yet.
+fn put_together(app: &App, drivers: &[Option<Counts>]) -> (Status, Vec<Uncounted>) {
     let now = Now::read();
     let known = Known::of(app);
     let shared = app.handle.shared();
@@ -82,18 +137,19 @@ fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
         shards: shards(app, drivers),
         ended: ended(app),
         counters: counters(app, drivers),
-        bounds_us: bounds_us(),
+        bounds_us: bounds_us().to_vec(),
         ..Status::default()
     };
     status.sessions = shared.counters.iter().map(|one| one.sessions.value()).sum();
+    let mut backends = Vec::new();
     let world = app.handle.world();
     for listener in world.listeners() {
         status.listeners.push(self::listener(listener));
     }
     for (config, pool) in world.pools() {
-        let backends = backends(config, pool, now, &known);
-        status.pools.push(self::pool(config, pool, now, &backends, world.ever()));
-        status.backends.extend(backends);
+        let its_own: Vec<_> = uncounted(config, pool, now, &known).collect();
+        status.pools.push(self::pool(config, pool, now, &its_own, world.ever()));
+        backends.extend(its_own);
     }
     drop(world);
     let first = status.listeners.first().map(|listener| listener.pool.clone());
@@ -101,11 +157,11 @@ fn put_together(app: &App, drivers: &[Option<Counts>]) -> Status {
     if let Some(pool) = first {
         (status.algorithm, status.sticky_key) = (pool.algorithm.clone(), pool.sticky_key.clone());
     }
-    status.total_backends = status.backends.len();
-    status.active_backends = status.backends.iter().filter(|one| one.active).count();
+    status.total_backends = backends.len();
+    status.active_backends = backends.iter().filter(|one| one.backend.active).count();
     status.session_count = status.pools.iter().map(|pool| pool.sticky_clients).sum();
     status.banners = banners(app, &status.pools);
-    status
+    (status, backends)
 }
 
 /// What is known of backends elsewhere.
@@ -122,24 +178,28 @@ impl Known {
 }
 
 /// Every backend of every pool.
-pub(super) fn all_backends(app: &App) -> Vec<Backend> {
+fn all_backends(app: &App) -> Vec<Uncounted> {
     let (now, known) = (Now::read(), Known::of(app));
     let world = app.handle.world();
-    world.pools().flat_map(|(config, pool)| backends(config, pool, now, &known)).collect()
+    world.pools().flat_map(|(config, pool)| uncounted(config, pool, now, &known)).collect()
 }
 
-fn backends(config: &PoolConfig, pool: &pool::Pool, now: Now, known: &Known) -> Vec<Backend> {
-    if config.destination == Destination::OriginalDst {
-        return Vec::new();
-    }
-    let backups_serve = standing::backups_serve(pool, now.moment);
-    let backends = (0_u16..).zip(&config.backends);
-    backends
-        .map(|(place, backend)| {
-            let seen = Seen { config, pool, now, backups_serve };
-            self::backend(&seen, BackendId(place), backend, known)
-        })
-        .collect()
+/// The backends that a pool has; none where clients choose the address.
+fn uncounted<'a>(
+    config: &'a PoolConfig,
+    pool: &'a pool::Pool,
+    now: Now,
+    known: &'a Known,
+) -> impl Iterator<Item = Uncounted> + 'a {
+    let seen = Seen { config, pool, now, backups_serve: standing::backups_serve(pool, now.moment) };
+    let backends = match config.destination {
+        Destination::Backends => &config.backends[..],
+        Destination::OriginalDst => &[],
+    };
+    (0_u16..).zip(backends).map(move |(place, backend)| Uncounted {
+        backend: self::backend(&seen, BackendId(place), backend, known),
+        tallies: Arc::clone(&pool.member(BackendId(place)).backend.tallies),
+    })
 }
 
 /// A pool at a moment.
@@ -150,12 +210,12 @@ struct Seen<'a> {
     backups_serve: bool,
 }
 
+/// Without what shards count.
 fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known) -> Backend {
     let Seen { config: pool_config, pool, now, .. } = *seen;
     let member = pool.member(id);
     let (itself, condition) = (&member.backend, &member.backend.condition);
     let state = standing::word(pool, id, now.moment, seen.backups_serve);
-    let sum = itself.tallies.sum();
     let (connected, failed) = itself.connected_and_failed();
     let (host, port) = match &config.target {
         Target::Host(endpoint) => (endpoint.host.clone(), endpoint.port),
@@ -194,14 +254,7 @@ fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known
         connected,
         failed,
         ejections: condition.totals().ejections,
-        ended: ended_by_reason(&sum.ended),
-        to_backend: bytes(sum.bytes(Direction::ClientToBackend)),
-        to_clients: bytes(sum.bytes(Direction::BackendToClient)),
-        connect: latency(&sum.connect),
-        first_byte: latency(&sum.first_byte),
-        response: latency(&sum.response),
-        session: latency(&sum.session),
-        tcp: bottleneck::tcp(&sum.tcp),
+        ..Backend::default()
     }
 }
 
@@ -209,7 +262,7 @@ fn pool(
     config: &PoolConfig,
     pool: &pool::Pool,
     now: Now,
-    backends: &[Backend],
+    backends: &[Uncounted],
     ever: &Ever,
 ) -> Pool {
     let mut sums = Sums::default();
@@ -224,10 +277,10 @@ fn pool(
         sticky_key: sticky_key(config).to_owned(),
         sticky_clients: sticky as u64,
         backends: backends.len(),
-        active: backends.iter().filter(|backend| backend.active).count(),
+        active: backends.iter().filter(|one| one.backend.active).count(),
         fail_open: pool.fails_open(now.moment),
         waiting: pool.state.crowd.len(),
-        connections: backends.iter().map(|backend| backend.connections).sum(),
+        connections: backends.iter().map(|one| one.backend.connections).sum(),
         connected: sums.connected,
         failed: sums.failed,
         to_backend: sums.to_backend,
@@ -265,14 +318,15 @@ const fn bytes((copied, spliced): (u64, u64)) -> Bytes {
 /// A distribution as it is told.
 pub(super) fn latency(seen: &Distribution) -> Latency {
     let count = seen.count();
+    let [p50_us, p90_us, p99_us, p999_us] = seen.quantiles_us([0.5, 0.9, 0.99, 0.999]);
     Latency {
         count,
         sum_us: seen.sum_ns() / 1000,
-        p50_us: seen.quantile_us(0.5),
-        p90_us: seen.quantile_us(0.9),
-        p99_us: seen.quantile_us(0.99),
-        p999_us: seen.quantile_us(0.999),
-        buckets: if count > 0 { seen.between(&bounds_us()) } else { Vec::new() },
+        p50_us,
+        p90_us,
+        p99_us,
+        p999_us,
+        buckets: if count > 0 { seen.between(bounds_us()) } else { Vec::new() },
     }
 }
 

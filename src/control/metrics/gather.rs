@@ -1,14 +1,13 @@
 //! A look at the running balancer: what a scrape tells of.
 //!
 //! Under the lock of the configuration only references and a few words are taken; the sums over shards,
-//! which read thousands of counters of each backend, are made afterwards, with rests in between.
+//! which read thousands of counters of each backend, are made afterwards, in the background.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub use super::backends::{BackendSeen, BackendSum, STATES};
-use super::body::rest;
 use super::family::{Bounds, Buckets, Labels};
 pub use super::host::Usage;
 pub use super::listeners::ListenerSeen;
@@ -18,6 +17,7 @@ pub use super::shards::ShardSeen;
 use crate::balancer::Handle;
 use crate::config::plan::{BackendConfig, PoolConfig, StickyBy};
 use crate::control::admin::ask::{PATIENCE, all_shards};
+use crate::control::background::Background;
 use crate::control::standing;
 use crate::control::world::World;
 use crate::core::BackendId;
@@ -27,7 +27,7 @@ use crate::shard::condition::Health;
 use crate::shard::counters::Counters;
 use crate::shard::driver::Counts;
 use crate::shard::pool::Pool;
-use crate::shard::shared::Stopping;
+use crate::shard::shared::{Shared, Stopping};
 use crate::shard::sticky::Sticky;
 use crate::shard::tally::{Tallies, TallySum};
 
@@ -47,16 +47,21 @@ pub struct Seen {
 }
 
 /// Looks at all of it. To be called on the control thread.
-pub async fn gather(balancer: &Handle, facts: Facts) -> Seen {
-    let shared = balancer.shared();
-    let drivers = all_shards(shared, PATIENCE, Command::Counts).await;
+pub async fn gather(balancer: &Handle, background: &Background, facts: Facts) -> Seen {
+    let shared = Arc::clone(balancer.shared());
+    let drivers = all_shards(&shared, PATIENCE, Command::Counts).await;
     let (listeners, known) = under_the_lock(balancer);
-    let (mut pools, mut backends) = (Vec::new(), Vec::new());
-    for pool in known {
-        let (pool, its_backends) = pool.summed().await;
-        pools.push(pool);
-        backends.extend(its_backends);
-    }
+    background.run(move || sum_up(&shared, facts, drivers, listeners, known)).await
+}
+
+fn sum_up(
+    shared: &Shared,
+    facts: Facts,
+    drivers: Vec<Option<Counts>>,
+    listeners: Vec<ListenerSeen>,
+    known: Vec<PoolKnown>,
+) -> Seen {
+    let (pools, backends): (Vec<_>, Vec<_>) = known.into_iter().map(PoolKnown::summed).unzip();
     let shards: Vec<_> = (0..)
         .zip(shared.counters.iter().zip(drivers))
         .map(|(index, (counters, driver))| shard(index, &facts, counters, driver))
@@ -69,7 +74,7 @@ pub async fn gather(balancer: &Handle, facts: Facts) -> Seen {
         usage: Usage::read(),
         facts,
     };
-    Seen { process, listeners, pools, backends, shards }
+    Seen { process, listeners, pools, backends: backends.concat(), shards }
 }
 
 fn shard(index: usize, facts: &Facts, counters: &Counters, driver: Option<Counts>) -> ShardSeen {
@@ -164,13 +169,10 @@ impl PoolKnown {
         }
     }
 
-    async fn summed(mut self) -> (PoolSeen, Vec<BackendSeen>) {
+    fn summed(mut self) -> (PoolSeen, Vec<BackendSeen>) {
         let places: BTreeMap<String, usize> =
             self.backends.iter().map(|one| one.name.clone()).zip(0..).collect();
-        for (done, (name, tallies)) in self.ever.iter().enumerate() {
-            if done % BACKENDS_AT_ONCE == BACKENDS_AT_ONCE - 1 {
-                rest().await;
-            }
+        for (name, tallies) in &self.ever {
             let sum = sum_of(tallies);
             self.seen.ever.add(&sum);
             if let Some(&place) = places.get(name) {
@@ -252,6 +254,3 @@ impl PoolSum {
         }
     }
 }
-
-/// One takes some ten microseconds when all of its histograms have something in them.
-const BACKENDS_AT_ONCE: usize = 16;
