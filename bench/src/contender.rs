@@ -44,8 +44,8 @@ enum Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Program {
-    /// This project's balancer.
-    Evenkeel,
+    /// This project's balancer; built beside this program, in a file of this name.
+    Evenkeel { file: &'static str },
     /// `mode tcp`; with these options.
     Haproxy { options: &'static [&'static str] },
     /// Its stream module.
@@ -95,6 +95,10 @@ pub(crate) const OBSERVED: Contender = evenkeel(
 pub(crate) const UNOBSERVED: Contender =
     evenkeel("evenkeel-unobserved", &["--tcp-info", "off"], Part::Everything);
 
+/// Another build of evenkeel, of an earlier commit, say, as it comes.
+pub(crate) const BEFORE: Contender =
+    other("evenkeel-before", Program::Evenkeel { file: "evenkeel-before" });
+
 /// What is known of a contender on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
@@ -132,7 +136,7 @@ pub(crate) enum Purpose {
 }
 
 const fn evenkeel(name: &'static str, arguments: &'static [&'static str], part: Part) -> Contender {
-    Contender { name, program: Program::Evenkeel, arguments, part }
+    Contender { name, program: Program::Evenkeel { file: "evenkeel" }, arguments, part }
 }
 
 const fn floor(name: &'static str, arguments: &'static [&'static str], part: Part) -> Contender {
@@ -153,7 +157,7 @@ impl Contender {
     /// Whether it is one that people would choose from, as it comes.
     fn is_chief(&self) -> bool {
         match self.program {
-            Program::Evenkeel => self.arguments.is_empty(),
+            Program::Evenkeel { .. } => self.arguments.is_empty(),
             Program::Floor | Program::Relay => false,
             _ => true,
         }
@@ -222,7 +226,7 @@ impl Contender {
     fn version(&self) -> Option<String> {
         let program = self.program();
         let output = match self.program {
-            Program::Evenkeel => Command::new(program).arg("--version").output(),
+            Program::Evenkeel { .. } => Command::new(program).arg("--version").output(),
             Program::Haproxy { .. } | Program::Nginx => Command::new(program).arg("-v").output(),
             Program::Python => Command::new(program).arg("--version").output(),
             Program::Floor => Command::new(program).args(["floor", "--help"]).output(),
@@ -241,7 +245,7 @@ impl Contender {
     /// The line that brings it, if it is not here.
     const fn install_hint(&self) -> &'static str {
         match self.program {
-            Program::Evenkeel => "cargo build --release -p evenkeel",
+            Program::Evenkeel { .. } => "cargo build --release -p evenkeel",
             Program::Haproxy { .. } => "apt-get install haproxy",
             Program::Nginx => "apt-get install nginx-light libnginx-mod-stream",
             Program::Python => "apt-get install python3",
@@ -258,7 +262,7 @@ impl Contender {
                 config::StreamModule::Absent => Some(self.install_hint().to_owned()),
                 config::StreamModule::BuiltIn | config::StreamModule::File(_) => None,
             },
-            Program::Evenkeel | Program::Floor => self.missing_option(),
+            Program::Evenkeel { .. } | Program::Floor => self.missing_option(),
             Program::Haproxy { .. } | Program::Python | Program::Relay | Program::Nothing => None,
         }
     }
@@ -276,11 +280,11 @@ impl Contender {
         let this = || std::env::current_exe().unwrap_or_else(|_| PathBuf::from("bench"));
         match self.program {
             // Built beside this program, of which a test lies a folder deeper.
-            Program::Evenkeel => {
+            Program::Evenkeel { file } => {
                 let folder = this().parent().map(Path::to_owned).unwrap_or_default();
                 let folder =
                     folder.parent().filter(|_| folder.ends_with("deps")).unwrap_or(&folder);
-                folder.join("evenkeel")
+                folder.join(file)
             }
             Program::Haproxy { .. } => usual("/usr/sbin/haproxy"),
             Program::Nginx => usual("/usr/sbin/nginx"),

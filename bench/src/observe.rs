@@ -2,7 +2,8 @@
 //!
 //! On: the admin API, a scrape of `/metrics` and a look at `/api/status` each second (a Prometheus that
 //! is in a hurry, and a dashboard that is open), a line of JSON for each session, and the kernel's view
-//! of connections. Off: none of that. What shards always count is in both.
+//! of connections. Off: none of that. What shards always count is in both; what that costs is to be seen
+//! beside a build that does not count it (`--before`).
 
 use std::io::{self, Read as _, Write as _};
 use std::num::NonZeroU32;
@@ -15,7 +16,7 @@ use loadgen::load::Workload;
 use serde::Serialize;
 
 use crate::case::{Case, Kind};
-use crate::contender::{OBSERVED, UNOBSERVED, own_files};
+use crate::contender::{ALL, BEFORE, Contender, OBSERVED, UNOBSERVED, own_files};
 use crate::figure::Figure;
 use crate::host::{self, Host};
 use crate::network::{Cpus, Network};
@@ -35,7 +36,35 @@ pub(crate) struct Arguments {
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
+    /// Instead: evenkeel as it comes beside another build of it, `evenkeel-before` in this program's folder
+    #[arg(long)]
+    before: bool,
 }
+
+/// What is compared: the side that is the measure, and the other one.
+#[derive(Clone, Copy)]
+struct Sides {
+    contenders: [&'static Contender; 2],
+    labels: [&'static str; 2],
+    /// Whether somebody looks at the second one.
+    watched: bool,
+    /// How the file of results begins.
+    file: &'static str,
+}
+
+const ON_AND_OFF: Sides = Sides {
+    contenders: [&UNOBSERVED, &OBSERVED],
+    labels: ["off", "on"],
+    watched: true,
+    file: "observe",
+};
+
+const BEFORE_AND_NOW: Sides = Sides {
+    contenders: [&BEFORE, &ALL[0]],
+    labels: ["before", "now"],
+    watched: false,
+    file: "before",
+};
 
 /// What is written to the results folder.
 #[derive(Debug, Serialize)]
@@ -44,6 +73,8 @@ struct Results<'a> {
     host: &'a Host,
     rounds: u32,
     duration_s: f64,
+    /// What the two sides are called.
+    sides: [&'static str; 2],
     off: String,
     on: String,
     /// Answers to scrapes in all runs together.
@@ -78,27 +109,50 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let network = Network::loopback(&cpus)?;
     let bench = Bench { network, duration: arguments.duration, idle_connections: 0, stop };
     println!("{host}");
-    let (off, on) = (UNOBSERVED.look().command, OBSERVED.look().command);
-    println!("off  {off}\non   {on}, scraped each second\n");
+    let sides = if arguments.before { BEFORE_AND_NOW } else { ON_AND_OFF };
+    let [off, on] = sides.contenders.map(Contender::look);
+    for (side, label) in [&off, &on].into_iter().zip(sides.labels) {
+        let name = &side.name;
+        if side.version.is_none() {
+            let told = format!("{name} is not there; put a build of evenkeel beside this program");
+            return Err(io::Error::new(io::ErrorKind::NotFound, told));
+        }
+        println!("{label:<6} {}", side.command);
+    }
+    println!();
+    let (off, on) = (off.command, on.command);
     let scrapes = AtomicU64::new(0);
     let mut rows = Vec::new();
     for (workload, kind) in WORKLOADS {
         let case = Case { key: workload, title: workload, kind: *kind, goals: &[] };
-        let runs = measure(&case, arguments.rounds, &bench, &scrapes)?;
+        let runs = measure(&case, sides, arguments.rounds, &bench, &scrapes)?;
         rows.extend(rows_of(workload, &runs));
     }
-    rows.iter().for_each(Row::print);
+    rows.iter().for_each(|row| row.print(sides.labels));
     let scrapes = scrapes.into_inner();
-    println!("{scrapes} scrapes were answered");
+    if sides.watched {
+        println!("{scrapes} scrapes were answered");
+    }
     let (rounds, duration_s) = (arguments.rounds.get(), arguments.duration.as_secs_f64());
     let schema = "evenkeel-bench-observe-1";
-    let results = Results { schema, host: &host, rounds, duration_s, off, on, scrapes, rows };
-    write(&results, &arguments.out)
+    let results = Results {
+        schema,
+        host: &host,
+        rounds,
+        duration_s,
+        sides: sides.labels,
+        off,
+        on,
+        scrapes,
+        rows,
+    };
+    write(&results, sides.file, &arguments.out)
 }
 
 /// The runs of both sides, off first.
 fn measure(
     case: &Case,
+    sides: Sides,
     rounds: NonZeroU32,
     bench: &Bench,
     scrapes: &AtomicU64,
@@ -107,10 +161,8 @@ fn measure(
     for round in 0..rounds.get() {
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         for side in order {
-            let run = match side {
-                0 => bench.run(case, &UNOBSERVED, None)?,
-                _ => watched(scrapes, || bench.run(case, &OBSERVED, None))?,
-            };
+            let run = || bench.run(case, sides.contenders[side], None);
+            let run = if side == 1 && sides.watched { watched(scrapes, run) } else { run() }?;
             eprint!(".");
             runs[side].push(run);
         }
@@ -171,7 +223,7 @@ fn rows_of(workload: &'static str, [off, on]: &[Vec<Run>; 2]) -> Vec<Row> {
 }
 
 impl Row {
-    fn print(&self) {
+    fn print(&self, [one, other]: [&str; 2]) {
         let Self { workload, figure, off, on, ratio, errors, .. } = self;
         let show = |spread: &Spread| {
             let Spread { median, min, max } = *spread;
@@ -179,7 +231,7 @@ impl Row {
         };
         let Spread { median, min, max } = ratio;
         println!(
-            "{workload:<10} {:<11} off {:<22} on {:<22} ratio {median:.3} ({min:.3}–{max:.3}), errors {}/{}",
+            "{workload:<10} {:<11} {one} {:<22} {other} {:<22} ratio {median:.3} ({min:.3}–{max:.3}), errors {}/{}",
             figure.name(),
             show(off),
             show(on),
@@ -189,8 +241,8 @@ impl Row {
     }
 }
 
-fn write(results: &Results<'_>, out: &Path) -> io::Result<()> {
-    let path = out.join(format!("observe-{}.json", results.host.date()));
+fn write(results: &Results<'_>, file: &str, out: &Path) -> io::Result<()> {
+    let path = out.join(format!("{file}-{}.json", results.host.date()));
     std::fs::create_dir_all(out)?;
     std::fs::write(&path, serde_json::to_string_pretty(results)? + "\n")?;
     println!("\nwritten to {}", path.display());

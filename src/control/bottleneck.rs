@@ -141,8 +141,8 @@ pub fn tcp(sum: &TcpSum) -> api::Tcp {
         backend_retransmits,
         client_retransmits,
         waited_ms: api::Waited {
-            client: ms(waited.client_window + waited.client_upload + waited.client_silence),
-            backend: ms(waited.backend_window + waited.backend_answer),
+            client: ms(waited.client()),
+            backend: ms(waited.backend()),
             client_network: ms(waited.client_network),
             backend_network: ms(waited.backend_network),
             balancer: ms(waited.balancer),

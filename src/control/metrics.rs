@@ -23,6 +23,7 @@ mod pools;
 mod process;
 mod reasons;
 mod shards;
+mod tcp;
 pub mod text;
 
 use family::Family;
@@ -34,7 +35,7 @@ pub fn families(seen: Seen) -> impl Iterator<Item = Family> + Send {
 }
 
 /// What is made at once: with hundreds of backends some hundred microseconds each.
-const PARTS: [fn(&Seen) -> Vec<Family>; 14] = [
+const PARTS: [fn(&Seen) -> Vec<Family>; 15] = [
     |seen| process::families(&seen.process),
     |seen| listeners::families(&seen.listeners),
     |seen| pools::families(&seen.pools),
@@ -48,6 +49,7 @@ const PARTS: [fn(&Seen) -> Vec<Family>; 14] = [
     |seen| vec![backends::first_byte(&seen.backends)],
     |seen| vec![backends::response(&seen.backends)],
     |seen| vec![backends::session(&seen.backends)],
+    |seen| tcp::families(&seen.backends),
     |seen| shards::families(&seen.shards),
 ];
 

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::support::Balancer;
 use crate::support::backend::Backend;
 use crate::support::patient;
-use crate::support::scene::{ConfigFile, one_pool};
+use crate::support::scene::{ConfigFile, UNCHECKED, one_pool};
 use crate::support::seccomp::{IO_URING_SETUP, behind};
 
 /// What changes something has to know it.
@@ -49,7 +49,8 @@ impl Scene {
     pub(crate) fn in_trouble() -> Self {
         let nobody = [Backend::echo(), Backend::echo()].map(|backend| backend.address);
         let named = [(nobody[0], "name = \"b1\""), (nobody[1], "name = \"b2\"")];
-        let file = ConfigFile::new(&one_pool("eject_after = 1\neject_time = \"1h\"", &named));
+        let lines = format!("eject_after = 1\neject_time = \"1h\"\n{UNCHECKED}");
+        let file = ConfigFile::new(&one_pool(&lines, &named));
         behind(IO_URING_SETUP, Errno::EPERM, || {
             Self::before(Vec::new(), file, "--admin-public-read --engine auto")
         })

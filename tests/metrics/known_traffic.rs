@@ -147,5 +147,36 @@ fn sessions_that_an_operator_ends_are_killed() {
     drop(clients);
 }
 
+#[test]
+fn whom_watched_sessions_wait_for_is_told_unless_nobody_is_watched() {
+    let (silent, socket) = (Backend::named_and_held("B1"), Socket::new());
+    let balancer = Balancer::before(&[silent.address], &socket.option());
+    let mut client = balancer.connect();
+    client.read_exact(&mut [0; 2]).unwrap();
+    client.write_all(b"a question").unwrap();
+    let waited = "evenkeel_backend_tcp_waited_seconds_total";
+    let of = |scrape: &Scrape, whom| scrape.sum(waited, &[("for", whom)]);
+    let scrape =
+        when(&socket.path(), |scrape| scrape.has(waited, &[]) && of(scrape, "backend") >= 0.3);
+    for whom in ["client", "balancer", "client_network", "backend_network"] {
+        assert!(of(&scrape, whom) < of(&scrape, "backend"), "{whom}: {}", scrape.text);
+    }
+    for to in ["client", "backend"] {
+        assert!(scrape.sum("evenkeel_backend_tcp_rtt_seconds", &[("to", to)]) < 1.0);
+        let [sent, again] = ["segments", "retransmits"]
+            .map(|what| scrape.sum(&format!("evenkeel_backend_tcp_{what}_total"), &[("to", to)]));
+        assert!(again <= sent, "{again} of {sent}");
+    }
+
+    let options = format!("--tcp-info off {}", socket.option());
+    drop((client, balancer));
+    let balancer = Balancer::before(&[silent.address], &options);
+    let mut client = balancer.connect();
+    client.read_exact(&mut [0; 2]).unwrap();
+    let open = |scrape: &Scrape| scrape.sum("evenkeel_backend_current_sessions", &[]) == 1.0;
+    let scrape = when(&socket.path(), open);
+    assert!(!scrape.has(waited, &[]), "{}", scrape.text);
+}
+
 const SESSIONS: u32 = 12;
 const BYTES: usize = 300_000;

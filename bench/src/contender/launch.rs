@@ -35,11 +35,11 @@ impl Contender {
         let copes = purpose == Purpose::Disruption;
         let (own, config): (Vec<OsString>, _) = match self.program {
             // What is read anew is a file.
-            Program::Evenkeel if copes => {
+            Program::Evenkeel { .. } if copes => {
                 let (path, text) = (file("toml"), config::evenkeel(address, backends));
                 (vec!["--config".into(), path.clone().into()], Some((path, text)))
             }
-            Program::Evenkeel => {
+            Program::Evenkeel { .. } => {
                 let to = ["--host", &ip, "--port", &port, "--backends", &backends_text];
                 // As the others: one thread, no log, no health checks.
                 let alike =

@@ -61,7 +61,7 @@ impl Contender {
         backends: &[SocketAddr],
     ) -> io::Result<()> {
         let signal = match self.program {
-            Program::Evenkeel | Program::Nginx => Signal::SIGHUP,
+            Program::Evenkeel { .. } | Program::Nginx => Signal::SIGHUP,
             Program::Haproxy { .. } => Signal::SIGUSR2,
             Program::Python | Program::Floor | Program::Relay | Program::Nothing => {
                 let said = format!("{} cannot read its configuration anew", self.name);

@@ -4,6 +4,7 @@ use super::family::{Bounds, Buckets, Family, Kind, Labels, Value};
 use super::reasons::{self, Ended};
 use crate::core::Direction;
 use crate::core::wanted::AdminState;
+use crate::shard::tcp_tally::TcpSum;
 
 /// What is known of a backend.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,8 @@ pub struct BackendSum {
     pub response: Buckets,
     /// From the accepted client to the end.
     pub session: Buckets,
+    /// What the kernel said of watched sessions.
+    pub tcp: TcpSum,
 }
 
 /// Words for how a backend stands, the strongest first.
@@ -262,6 +265,7 @@ impl Default for BackendSum {
             first_byte: nothing(Bounds::LATENCY),
             response: nothing(Bounds::LATENCY),
             session: nothing(Bounds::LENGTH),
+            tcp: TcpSum::default(),
         }
     }
 }

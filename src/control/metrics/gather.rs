@@ -234,6 +234,7 @@ fn sum_of(tallies: &Tallies) -> BackendSum {
         first_byte: latency(&sum.first_byte),
         response: latency(&sum.response),
         session: Buckets::new(&sum.session, Bounds::LENGTH),
+        tcp: sum.tcp,
     }
 }
 

@@ -6,8 +6,10 @@ use super::gather::{
 };
 use super::text::{Format, Writer};
 use super::*;
+use crate::core::bottleneck::{Floor, Interval, Pair, Sample};
 use crate::core::wanted::AdminState;
 use crate::shard::counters::Counters;
+use crate::shard::tcp_tally::TcpTally;
 
 fn backend(pool: &str, name: &str, state: &'static str) -> BackendSeen {
     BackendSeen {
@@ -51,6 +53,11 @@ fn all() -> Seen {
     };
     let mut one = backend("web", "a", "up");
     one.ever.connect = Buckets { bounds: Bounds::LATENCY, counts: vec![1; 18], sum_ns: 18 };
+    let (watched, rtt_us) = (TcpTally::default(), 17);
+    let after = Sample { rtt_us, ..Sample::default() };
+    let pair = Some(Pair { before: Sample::default(), after });
+    watched.add(&Interval { us: 18, client: pair, backend: pair, floor: Floor::Backend });
+    watched.add_to(&mut one.ever.tcp);
     let shard = ShardSeen {
         cpu_ns: Some(10),
         counts: Counters::default().list(),

@@ -25,6 +25,18 @@ impl Waited {
     /// How many there are.
     pub const PARTS: usize = 8;
 
+    /// For the client in any way.
+    #[must_use]
+    pub const fn client(&self) -> u64 {
+        self.client_window + self.client_upload + self.client_silence
+    }
+
+    /// For the backend in any way.
+    #[must_use]
+    pub const fn backend(&self) -> u64 {
+        self.backend_window + self.backend_answer
+    }
+
     /// Each of them, in their order.
     #[must_use]
     pub const fn parts(&self) -> [u64; Self::PARTS] {
