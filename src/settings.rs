@@ -389,8 +389,8 @@ fn describe_splice(splice: Splice, pipes: u16) -> String {
 fn describe_session_log(log: &LogConfig) -> String {
     let LogConfig { sessions, format, queue, .. } = log;
     match sessions {
-        SessionLogTo::Off => "none of sessions".to_owned(),
-        _ => format!("one of each session, {format}, to {sessions}; up to {queue} wait a shard"),
+        SessionLogTo::Off => "for each session: none".to_owned(),
+        _ => format!("for each session: {format}, to {sessions}; up to {queue} wait a shard"),
     }
 }
 
