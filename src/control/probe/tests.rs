@@ -107,6 +107,8 @@ fn an_end_before_the_status_is_bad() {
         assert_eq!(asked(&http(), &answers_and_closes(answer), AMPLE), ended, "{text}");
     }
     let resets = server(|client| {
+        // It has been connected when its request is there.
+        let _ = client.read(&mut [0]);
         let socket = socket2::SockRef::from(&*client);
         socket.set_linger(Some(Duration::ZERO)).expect("a socket lingers");
     });
