@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -155,8 +155,12 @@ impl Program {
             skip("haproxy, and nginx with its stream module (scripts/install-test-packages)");
             return None;
         }
-        // The last one that is bound: when it listens, the others of its family do.
-        let ready = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        // The last one that is bound; HAProxy binds one family after the other.
+        let loopback: IpAddr = match at {
+            At::Inet(address) if address.is_ipv6() => Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        let ready = SocketAddr::from((loopback, free_port()));
         let folder = new_name("peer");
         std::fs::create_dir(&folder).expect("a folder for temporary files");
         let (file, pid) = (folder.join("configuration"), folder.join("pid"));
