@@ -30,7 +30,6 @@ mod writer;
 
 pub use outputs::{LogFiles, OutputError, Outputs};
 pub use sink::Sink;
-pub use wall::{Time, Wall};
 
 use writer::Writer;
 

@@ -53,9 +53,11 @@ pub enum Algorithm {
     First,
 }
 
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Algorithm {
+    /// As it is written in a configuration.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Auto => "auto",
             Self::RoundRobin => "round-robin",
             Self::LeastConnections => "least-connections",
@@ -64,7 +66,13 @@ impl fmt::Display for Algorithm {
             Self::SourceHash => "source-hash",
             Self::Maglev => "maglev",
             Self::First => "first",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -143,13 +151,21 @@ pub enum By {
     LastResort,
 }
 
+impl By {
+    /// As logs and the admin API name it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Algorithm(algorithm) => algorithm.word(),
+            Self::Sticky => "sticky",
+            Self::LastResort => "last-resort",
+        }
+    }
+}
+
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Algorithm(algorithm) => algorithm.fmt(f),
-            Self::Sticky => f.write_str("sticky"),
-            Self::LastResort => f.write_str("last-resort"),
-        }
+        f.write_str(self.word())
     }
 }
 

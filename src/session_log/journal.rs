@@ -14,7 +14,8 @@ use crate::shard::record::Record;
 use super::json::{end_and_reason, id};
 use super::name::Name;
 use super::text::{Message, total_us};
-use super::{Format, Wall, json};
+use super::wall::Times;
+use super::{Format, json};
 
 /// The journal's socket.
 #[derive(Debug)]
@@ -66,12 +67,12 @@ impl Journal {
 }
 
 /// Appends the entry. The message is the line, without its time unless it is JSON.
-pub(super) fn entry(into: &mut Vec<u8>, record: &Record, format: Format, wall: Wall) {
+pub(super) fn entry(into: &mut Vec<u8>, record: &Record, format: Format, times: &mut Times) {
     match format {
         Format::Text => field(into, "MESSAGE", &Message(record)),
         Format::Json => {
             into.extend_from_slice(b"MESSAGE=");
-            json::line(into, record, wall);
+            json::line(into, record, times);
         }
     }
     let some = |into: &mut Vec<u8>, name: &str, value: Option<&dyn Display>| {
@@ -139,7 +140,7 @@ mod tests {
 
     fn written(record: &Record, format: Format) -> String {
         let mut bytes = Vec::new();
-        entry(&mut bytes, record, format, NOON);
+        entry(&mut bytes, record, format, &mut Times::new(NOON));
         String::from_utf8(bytes).expect("text")
     }
 

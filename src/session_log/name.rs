@@ -10,14 +10,19 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Name<'a>(pub(super) &'a str);
 
+impl Name<'_> {
+    /// The name, if text and JSON write it as it is: nearly every one.
+    pub(super) fn plain(&self) -> Option<&str> {
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b'"';
+        (self.0.len() <= LONGEST && self.0.bytes().all(plain)).then_some(self.0)
+    }
+}
+
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
-        // Nearly every name.
-        if name.len() <= LONGEST
-            && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
-        {
-            return f.write_str(name);
+        if let Some(plain) = self.plain() {
+            return f.write_str(plain);
         }
         let mut room = LONGEST;
         for letter in name.chars() {

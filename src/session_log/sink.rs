@@ -9,7 +9,8 @@ use crate::shard::record::Record;
 
 use super::batch::Batch;
 use super::journal::{self, Journal, SOCKET};
-use super::{Format, Wall, json, text};
+use super::wall::Times;
+use super::{Format, json, text};
 
 /// Where lines go, and in what form.
 #[derive(Debug)]
@@ -46,11 +47,11 @@ impl Sink {
     }
 
     /// Adds a record to a batch, in the form that is wanted here.
-    pub(super) fn add(&self, batch: &mut Batch, record: &Record, wall: Wall) {
+    pub(super) fn add(&self, batch: &mut Batch, record: &Record, times: &mut Times) {
         batch.add(|into| match (&self.to, self.format) {
-            (To::File(_), Format::Text) => text::line(into, record, wall),
-            (To::File(_), Format::Json) => json::line(into, record, wall),
-            (To::Journal(_), format) => journal::entry(into, record, format, wall),
+            (To::File(_), Format::Text) => text::line(into, record, times),
+            (To::File(_), Format::Json) => json::line(into, record, times),
+            (To::Journal(_), format) => journal::entry(into, record, format, times),
         });
     }
 

@@ -26,19 +26,18 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::time::Duration;
 
 use crate::config::plan::Address;
 use crate::shard::commands::Moved;
 use crate::shard::record::Record;
 
 use super::name::Name;
-use super::wall::Wall;
+use super::wall::Times;
 
 /// The line with its time.
-pub(super) fn line(into: &mut Vec<u8>, record: &Record, wall: Wall) {
-    let time = wall.time(record.ended);
-    writeln!(into, "{time} {}", Message(record)).expect("memory takes it all");
+pub(super) fn line(into: &mut Vec<u8>, record: &Record, times: &mut Times) {
+    times.ended(into, record);
+    writeln!(into, " {}", Message(record)).expect("memory takes it all");
 }
 
 /// The line without its time, for a log that keeps one itself.
@@ -73,12 +72,7 @@ impl fmt::Display for Message<'_> {
 
 /// From the accepted client to the end, in microseconds.
 pub(super) fn total_us(record: &Record) -> u64 {
-    u64::try_from(total(record).as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The same as a duration.
-pub(super) const fn total(record: &Record) -> Duration {
-    record.ended.since(record.began)
+    u64::try_from(record.ended.since(record.began).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Who it was.
@@ -144,7 +138,7 @@ mod tests {
 
     fn written(record: &Record) -> String {
         let mut bytes = Vec::new();
-        line(&mut bytes, record, NOON);
+        line(&mut bytes, record, &mut Times::new(NOON));
         String::from_utf8(bytes).expect("text")
     }
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::Wall;
 use super::batch::Batch;
 use super::sink::{Done, Sink};
+use super::wall::{Times, Wall};
 use crate::shard::record::{LogCounts, Records};
 use crate::shard::shared::Shared;
 
@@ -24,6 +24,7 @@ pub(super) struct Writer {
     records: Arc<Records>,
     sink: Sink,
     batch: Batch,
+    times: Times,
     stop: Arc<AtomicBool>,
     /// Since when nothing can be written, and whether that was told.
     trouble: Option<Trouble>,
@@ -67,7 +68,8 @@ impl Writer {
         stop: Arc<AtomicBool>,
     ) -> Self {
         let drops = Drops { told: 0, next_at: Instant::now() };
-        Self { shared, records, sink, batch: Batch::new(), stop, trouble: None, drops }
+        let (batch, times) = (Batch::new(), Times::new(Wall::now()));
+        Self { shared, records, sink, batch, times, stop, trouble: None, drops }
     }
 
     /// Writes until it is asked to stop and nothing is left, or nothing more can be written.
@@ -115,14 +117,14 @@ impl Writer {
 
     /// Takes a few records of each shard in turn, so that a busy one does not keep the others waiting.
     fn fill(&mut self) -> bool {
-        let wall = Wall::now();
+        self.times.wall = Wall::now();
         let mut taken = 0;
         loop {
             let before = taken;
             for shard in 0..self.records.shards() {
                 for _ in 0..OF_A_SHARD {
                     let Some(record) = self.records.take(shard) else { break };
-                    self.sink.add(&mut self.batch, &record, wall);
+                    self.sink.add(&mut self.batch, &record, &mut self.times);
                     taken += 1;
                 }
             }
