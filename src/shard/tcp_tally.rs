@@ -120,7 +120,29 @@ mod tests {
         let Sums { samples, waited, backend_segments, backend_retransmits, .. } = sum.sums;
         assert_eq!((samples, backend_segments, backend_retransmits), (3, 30, 3));
         assert_eq!(waited, Waited { backend_answer: 300, ..Waited::default() });
+        let Sums { client_segments, client_retransmits, .. } = sum.sums;
+        assert_eq!((client_segments, client_retransmits), (0, 0));
         // 80 and an eighth of the way to 160; and 20 in another shard.
         assert_eq!((sum.backend_rtt.us(), sum.client_rtt.us()), (Some((90 + 20) / 2), None));
+    }
+    #[test]
+    fn each_sum_has_its_own_counter() {
+        let pair = |segments_sent, retransmits| {
+            let after = Sample { segments_sent, retransmits, ..Sample::default() };
+            Some(Pair { before: Sample::default(), after })
+        };
+        let tally = TcpTally::default();
+        tally.add(&Interval {
+            us: 1,
+            client: pair(100, 2),
+            backend: pair(30, 4),
+            floor: Floor::Client,
+        });
+        let mut sum = TcpSum::default();
+        tally.add_to(&mut sum);
+        let Sums { client_segments, client_retransmits, .. } = sum.sums;
+        let Sums { backend_segments, backend_retransmits, .. } = sum.sums;
+        assert_eq!([client_segments, client_retransmits], [100, 2]);
+        assert_eq!([backend_segments, backend_retransmits], [30, 4]);
     }
 }

@@ -6,7 +6,7 @@ use super::gather::{
 };
 use super::text::{Format, Writer};
 use super::*;
-use crate::core::bottleneck::{Floor, Interval, Pair, Sample};
+use crate::core::bottleneck::{Floor, Interval, Pair, Sample, Sums, Waited};
 use crate::core::wanted::AdminState;
 use crate::shard::counters::Counters;
 use crate::shard::tcp_tally::TcpTally;
@@ -151,4 +151,34 @@ fn a_shard_that_does_not_answer_is_down_and_keeps_its_own_counters() {
     assert!(text.contains("evenkeel_shard_up{shard=\"0\"} 1\nevenkeel_shard_up{shard=\"1\"} 0\n"));
     assert!(text.contains("evenkeel_shard_turns_total{shard=\"1\"} 0\n"));
     assert!(!text.contains("evenkeel_shard_ring_enters_total{shard=\"1\"}"));
+}
+
+#[test]
+fn what_the_kernel_said_stands_under_its_own_name() {
+    let mut one = backend("web", "a", "up");
+    let waited = Waited { client_network: 5_000_000, balancer: 6_000_000, ..Waited::default() };
+    one.ever.tcp.sums = Sums {
+        samples: 9,
+        waited,
+        client_segments: 100,
+        client_retransmits: 2,
+        backend_segments: 30,
+        backend_retransmits: 4,
+    };
+    let text: String = Writer::new(tcp::families(&[one]), Format::Text).collect();
+    let of = "pool=\"web\",backend=\"a\"";
+    for line in [
+        format!("samples_total{{{of}}} 9"),
+        format!("segments_total{{{of},to=\"client\"}} 100"),
+        format!("segments_total{{{of},to=\"backend\"}} 30"),
+        format!("retransmits_total{{{of},to=\"client\"}} 2"),
+        format!("retransmits_total{{{of},to=\"backend\"}} 4"),
+        format!("waited_seconds_total{{{of},for=\"client\"}} 0"),
+        format!("waited_seconds_total{{{of},for=\"client_network\"}} 5"),
+        format!("waited_seconds_total{{{of},for=\"backend_network\"}} 0"),
+        format!("waited_seconds_total{{{of},for=\"balancer\"}} 6"),
+    ] {
+        let line = format!("evenkeel_backend_tcp_{line}");
+        assert!(text.lines().any(|one| one.starts_with(&line)), "{line} in\n{text}");
+    }
 }
