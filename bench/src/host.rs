@@ -63,13 +63,15 @@ impl fmt::Display for Host {
     }
 }
 
-/// Builds the balancer beside this program, so that what is measured is what is in the tree.
+/// Builds the balancer beside this program, so that what is measured is what is in the tree; with the features
+/// that this program's dependencies have, or its library would be built twice.
 ///
 /// # Errors
 /// When the build fails.
 pub(crate) fn build_evenkeel() -> io::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "-p", "evenkeel"]).status()?;
+    let what = ["build", "--release", "-p", "evenkeel", "-p", "bench", "--bin", "evenkeel"];
+    let built = Command::new(cargo).args(what).status()?;
     if built.success() { Ok(()) } else { Err(io::Error::other("evenkeel does not build")) }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// How long each run is measured
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     duration: Duration,
+    /// Only these workloads, with commas between them
+    #[arg(long, value_name = "WORKLOADS", value_delimiter = ',', value_parser = WORKLOADS.map(|(name, _)| name))]
+    only: Vec<String>,
     /// Folder for the results
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/results"))]
     out: PathBuf,
@@ -124,7 +127,10 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     let scrapes = AtomicU64::new(0);
     let mut rows = Vec::new();
     for (workload, kind) in WORKLOADS {
-        let case = Case { key: workload, title: workload, kind: *kind, goals: &[] };
+        if !arguments.only.is_empty() && arguments.only.iter().all(|one| one != workload) {
+            continue;
+        }
+        let case = Case { key: workload, title: workload, kind, goals: &[] };
         let runs = measure(&case, sides, arguments.rounds, &bench, &scrapes)?;
         rows.extend(rows_of(workload, &runs));
     }
@@ -256,7 +262,7 @@ const fn connections(connections: u32) -> NonZeroU32 {
     }
 }
 
-const WORKLOADS: &[(&str, Kind)] = &[
+const WORKLOADS: [(&str, Kind); 4] = [
     ("ping-64", Kind::Load { workload: Workload::Ping, connections: connections(64) }),
     ("ping-1000", Kind::Load { workload: Workload::Ping, connections: connections(1000) }),
     ("conn", Kind::Load { workload: Workload::Conn, connections: connections(64) }),
