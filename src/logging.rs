@@ -11,6 +11,8 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use crate::cli::LogLevel;
 use crate::log_file::{LogFile, cure};
 
+pub mod journal;
+
 /// Writes what is left when it is dropped.
 #[derive(Debug)]
 pub struct Logging {
@@ -19,11 +21,12 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Starts to log what is at least as important as `level`, to `file` or else to standard error. A
-    /// second call in one process has no effect on where lines go.
+    /// Starts to log what is at least as important as `level`, to `file` or else to standard error, which
+    /// the journal may read. A second call in one process has no effect on where lines go.
     #[must_use]
     pub fn start(level: LogLevel, file: Option<Arc<LogFile>>) -> Self {
         let unwritten = Arc::<AtomicU64>::default();
+        let for_journal = file.is_none() && journal::reads_stderr();
         let (ansi, (writer, guard)) = match file {
             None => {
                 let wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -35,13 +38,16 @@ impl Logging {
             }
         };
         let dropped = writer.error_counter();
-        // An error means that a subscriber is there already, as in tests.
-        let _ = tracing_subscriber::fmt()
+        let lines = tracing_subscriber::fmt()
             .with_writer(writer)
             .with_ansi(ansi)
             .with_target(false)
-            .with_max_level(filter(level))
-            .try_init();
+            .with_max_level(filter(level));
+        // An error means that a subscriber is there already, as in tests.
+        let _ = match for_journal {
+            true => lines.event_format(journal::ForJournal).try_init(),
+            false => lines.try_init(),
+        };
         Self { lost: LostLines { dropped, unwritten }, _flush_on_drop: guard }
     }
 

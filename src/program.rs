@@ -30,7 +30,7 @@ use crate::control::service::Service;
 use crate::control::state_file::{self, StateError};
 use crate::doctor::{self, DoctorError, Verdict};
 use crate::engine::{Engine, EngineError};
-use crate::logging::Logging;
+use crate::logging::{Logging, journal};
 use crate::report;
 use crate::service::passed::Passed;
 use crate::service::predecessor::Predecessor;
@@ -137,7 +137,8 @@ fn command_of(usage: &str) -> String {
 
 /// To standard error, if that is open; `eprintln!` would panic if it is not.
 fn complain(what: &str) {
-    let _ = writeln!(io::stderr(), "evenkeel: {what}");
+    let priority = if journal::reads_stderr() { journal::ERROR } else { "" };
+    let _ = writeln!(io::stderr(), "{priority}evenkeel: {what}");
 }
 
 fn serve(serve: &Serve) -> Result<(), ProgramError> {

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::service::succession::{ENGINES, Succession};
 use crate::support::backend::Backend;
 use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
-use crate::support::{Balancer, EVENKEEL, WATCHDOG};
+use crate::support::{Balancer, EVENKEEL, WATCHDOG, run_command};
 
 #[test]
 fn ready_reloading_ready_and_stopping_are_told_in_order() {
@@ -49,6 +49,33 @@ fn ready_reloading_ready_and_stopping_are_told_in_order() {
 }
 
 #[test]
+fn the_journal_gets_priorities_and_keeps_the_time_itself() {
+    // As systemd.exec(5) has it: which file standard error is.
+    let journal = "export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2)";
+    let started = |before: &str, options: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{before}; exec \"$0\" \"$@\""), EVENKEEL]);
+        command.args(options.split(' '));
+        command
+    };
+    let lines = |before: &str| {
+        let mut balancer = Balancer::started(&mut started(before, "--host 127.0.0.1 --port 0"));
+        balancer.signal(Signal::SIGTERM);
+        assert_eq!(balancer.wait().code(), Some(0));
+        assert!(balancer.log().contains("sessions ended"), "{}", balancer.log());
+        balancer.log().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let as_journal = lines(journal);
+    let bare = |line: &String| line.starts_with("<6>") && !line.contains(" INFO ");
+    assert!(as_journal.iter().all(bare), "{as_journal:?}");
+    // The journal of whoever has started it is not its own.
+    let inherited = lines("export JOURNAL_STREAM=1:1");
+    assert!(inherited.iter().all(|line| line.contains(" INFO ")), "{inherited:?}");
+    let ended = run_command(&mut started(journal, "--host 198.51.100.1"));
+    assert!(ended.stderr.starts_with("<3>evenkeel: cannot listen on 198.51"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_manager_in_the_file_system_hears_the_same() {
     let file = ConfigFile::new("");
     let path = file.folder().join("notify");
@@ -64,7 +91,7 @@ fn a_manager_in_the_file_system_hears_the_same() {
 #[test]
 fn a_balancer_that_does_not_start_is_never_ready() {
     let manager = Manager::new();
-    let ended = crate::support::run_command(manager.command().args(["--host", "198.51.100.1"]));
+    let ended = run_command(manager.command().args(["--host", "198.51.100.1"]));
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(manager.rest().is_empty());
 }
