@@ -141,18 +141,35 @@ fn open_more(
     if !sockets.iter().all(|socket| uring::shares_its_port(&socket.fd)) {
         return;
     }
+    let passed = sockets.len();
     while sockets.len() < shards {
         match uring::listen(&how_to_listen(address, config)) {
             Ok(fd) => sockets.push(ListeningSocket { fd, ours: true }),
-            // Another user has opened those that were passed, or the port is a privileged one.
-            Err(error) => {
-                return warn!(
-                    "listener {}: {error}; so its shards share the {} sockets that were passed",
-                    config.name,
-                    sockets.len()
-                );
-            }
+            Err(error) => return tell_shared(config, address, passed, shards, &error),
         }
+    }
+}
+
+/// Says that shards share sockets, which costs connections that come at once, and no more.
+fn tell_shared(
+    config: &ListenerConfig,
+    address: SocketAddr,
+    passed: usize,
+    shards: usize,
+    error: &ListenError,
+) {
+    let listener = &config.name;
+    let theirs = match passed {
+        1 => "the socket that was passed".to_owned(),
+        many => format!("the {many} sockets that were passed"),
+    };
+    match error {
+        // A service manager is root, and the service is not.
+        ListenError::InUse(_) | ListenError::NoPermission(_) => warn!(
+            "listener {listener}: {shards} shards share {theirs}, because only the user who opened one may open \
+             more at {address}; pass one for each shard (in a socket unit: ListenStream={address} so many times)"
+        ),
+        error => warn!("listener {listener}: {shards} shards share {theirs}, because {error}"),
     }
 }
 

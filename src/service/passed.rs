@@ -266,8 +266,11 @@ impl Group {
 
     /// Says that a listener takes it.
     pub fn tell_taken(&self, listener: &str) {
-        let (sockets, address) = (self.sockets.len(), &self.address);
-        info!("listener {listener} takes {sockets} sockets at {address} that were passed");
+        let address = &self.address;
+        match self.sockets.len() {
+            1 => info!("listener {listener} takes the socket at {address} that was passed"),
+            many => info!("listener {listener} takes {many} sockets at {address} that were passed"),
+        }
     }
 }
 

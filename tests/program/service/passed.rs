@@ -10,6 +10,7 @@ use std::process::Command;
 use crate::service::succession::{Succession, listening_sockets};
 use crate::support::backend::Backend;
 use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
+use crate::support::user::User;
 use crate::support::{Balancer, EVENKEEL, Ended, WATCHDOG, eventually, patient, run_command, skip};
 
 #[test]
@@ -24,7 +25,7 @@ fn a_listener_takes_the_socket_that_has_its_name_wherever_that_is() {
         assert_eq!(balancer.address, passed(&balancer)[0]);
         (0..8).for_each(|_| assert_eq!(balancer.ask(), "B1"));
         assert_eq!(listening_sockets(balancer.address), 1, "it is shared");
-        assert!(balancer.end().lines_with("listener web takes 1 sockets") == 1);
+        assert!(balancer.end().lines_with("listener web takes the socket at 127.0.0.2") == 1);
     }
 }
 
@@ -44,6 +45,28 @@ fn a_listener_takes_the_sockets_that_are_at_its_address() {
         assert_eq!(listening_sockets(balancer.address), 3, "one more for the third shard");
         balancer.end();
     }
+}
+
+#[test]
+fn shards_share_what_another_user_has_opened() {
+    let port = crate::support::free_port();
+    let Some(launcher) = Launcher::new("a", &[&format!("shared:127.0.0.1:{port}")]) else { return };
+    let Some(user) = User::new() else { return };
+    let backend = Backend::named("B1");
+    let program = user.may_run(EVENKEEL.as_ref());
+    let options =
+        format!("--host 127.0.0.1 --port {port} --shards 2 --backends {}", backend.address);
+    let mut command = launcher.starting(&[
+        "setpriv",
+        &format!("--reuid={}", user.id()),
+        "--clear-groups",
+        program.get_program().to_str().unwrap(),
+    ]);
+    let balancer = Balancer::started(command.args(options.split_whitespace()));
+    (0..20).for_each(|_| assert_eq!(balancer.ask(), "B1"));
+    assert_eq!(listening_sockets(balancer.address), 1);
+    let cure = format!("a socket unit: ListenStream=127.0.0.1:{port} so many times");
+    assert_eq!(balancer.end().lines_with(&cure), 1);
 }
 
 #[test]
@@ -201,10 +224,22 @@ impl Launcher {
     }
 
     fn command(&self, before: &[&str]) -> Command {
+        let mut command = self.before(before);
+        command.arg(EVENKEEL);
+        command
+    }
+
+    /// Another program, which is found as a shell would.
+    fn starting(&self, program: &[&str]) -> Command {
+        let mut command = self.before(&[]);
+        command.arg("/usr/bin/env").args(program);
+        command
+    }
+
+    fn before(&self, before: &[&str]) -> Command {
         let mut command = Command::new("python3");
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/program/service/launcher.py");
-        command.arg(script).args(before).arg(&self.names).args(&self.sockets);
-        command.args(["--", EVENKEEL]);
+        command.arg(script).args(before).arg(&self.names).args(&self.sockets).arg("--");
         command
     }
 
