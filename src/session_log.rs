@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::config::plan::SessionLogFormat as Format;
 use crate::shard::shared::Shared;
 
+mod append;
 mod batch;
 #[cfg(test)]
 mod example;

@@ -13,9 +13,9 @@ use crate::shard::record::Record;
 
 use super::json::{end_and_reason, id};
 use super::name::Name;
-use super::text::{Message, total_us};
+use super::text::total_us;
 use super::wall::Times;
-use super::{Format, json};
+use super::{Format, json, text};
 
 /// The journal's socket.
 #[derive(Debug)]
@@ -68,12 +68,13 @@ impl Journal {
 
 /// Appends the entry. The message is the line, without its time unless it is JSON.
 pub(super) fn entry(into: &mut Vec<u8>, record: &Record, format: Format, times: &mut Times) {
+    into.extend_from_slice(b"MESSAGE=");
     match format {
-        Format::Text => field(into, "MESSAGE", &Message(record)),
-        Format::Json => {
-            into.extend_from_slice(b"MESSAGE=");
-            json::line(into, record, times);
+        Format::Text => {
+            text::message(into, record);
+            into.push(b'\n');
         }
+        Format::Json => json::line(into, record, times),
     }
     let some = |into: &mut Vec<u8>, name: &str, value: Option<&dyn Display>| {
         if let Some(value) = value {

@@ -24,50 +24,55 @@
 //! | retries | connects beyond the first, those after a move not counted |
 //! | moves | how often it went on with another backend |
 
-use std::fmt;
-use std::io::Write as _;
-
 use crate::config::plan::Address;
+use crate::core::balance::By;
 use crate::shard::commands::Moved;
 use crate::shard::record::Record;
 
-use super::name::Name;
+use super::append;
 use super::wall::Times;
 
 /// The line with its time.
 pub(super) fn line(into: &mut Vec<u8>, record: &Record, times: &mut Times) {
     times.ended(into, record);
-    writeln!(into, " {}", Message(record)).expect("memory takes it all");
+    into.push(b' ');
+    message(into, record);
+    into.push(b'\n');
 }
 
 /// The line without its time, for a log that keeps one itself.
-#[derive(Debug)]
-pub(super) struct Message<'a>(pub(super) &'a Record);
-
-impl fmt::Display for Message<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(record) = self;
-        let (listener, pool) = (Name(&record.listener.name), Name(&record.pool.name));
-        write!(f, "{} {listener} -> {pool}/", Client(record))?;
-        match (record.destination, &record.backend) {
-            (Some(destination), _) => destination.fmt(f)?,
-            (None, Some(backend)) => Name(&backend.name).fmt(f)?,
-            (None, None) => f.write_str("-")?,
-        }
-        match record.by {
-            Some(by) => write!(f, " ({by})")?,
-            None => f.write_str(" (-)")?,
-        }
-        let lengths = [record.queue_us, record.connect_us, record.first_byte_us];
-        for (name, us) in ["queue", "connect", "first-byte"].iter().zip(lengths) {
-            write!(f, " {name} {}", Length(us.map(u64::from)))?;
-        }
-        write!(f, " total {}", Length(Some(total_us(record))))?;
-        write!(f, " to-backend {}", Delivered(record.to_backend))?;
-        write!(f, " to-client {}", Delivered(record.to_client))?;
-        let Record { retries, moves, .. } = record;
-        write!(f, " {} retries {retries} moves {moves}", record.reason.label())
+pub(super) fn message(into: &mut Vec<u8>, record: &Record) {
+    client(into, record);
+    into.push(b' ');
+    append::name(into, &record.listener.name);
+    into.extend_from_slice(b" -> ");
+    append::name(into, &record.pool.name);
+    into.push(b'/');
+    match (&record.destination, &record.backend) {
+        (Some(destination), _) => append::address(into, destination),
+        (None, Some(backend)) => append::name(into, &backend.name),
+        (None, None) => into.push(b'-'),
     }
+    into.extend_from_slice(b" (");
+    into.extend_from_slice(record.by.map_or("-", By::word).as_bytes());
+    into.extend_from_slice(b") queue ");
+    length(into, record.queue_us.map(u64::from));
+    into.extend_from_slice(b" connect ");
+    length(into, record.connect_us.map(u64::from));
+    into.extend_from_slice(b" first-byte ");
+    length(into, record.first_byte_us.map(u64::from));
+    into.extend_from_slice(b" total ");
+    length(into, Some(total_us(record)));
+    into.extend_from_slice(b" to-backend ");
+    delivered(into, record.to_backend);
+    into.extend_from_slice(b" to-client ");
+    delivered(into, record.to_client);
+    into.push(b' ');
+    into.extend_from_slice(record.reason.label().as_bytes());
+    into.extend_from_slice(b" retries ");
+    append::digits(into, record.retries);
+    into.extend_from_slice(b" moves ");
+    append::digits(into, record.moves);
 }
 
 /// From the accepted client to the end, in microseconds.
@@ -76,69 +81,67 @@ pub(super) fn total_us(record: &Record) -> u64 {
 }
 
 /// Who it was.
-struct Client<'a>(&'a Record);
-
-impl fmt::Display for Client<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0.client, &self.0.listener.address) {
-            (Some(client), _) => client.fmt(f),
-            (None, Address::Unix(_)) => f.write_str("unix"),
-            (None, Address::Inet(_)) => f.write_str("-"),
-        }
+fn client(into: &mut Vec<u8>, record: &Record) {
+    match (&record.client, &record.listener.address) {
+        (Some(client), _) => append::address(into, client),
+        (None, Address::Unix(_)) => into.extend_from_slice(b"unix"),
+        (None, Address::Inet(_)) => into.push(b'-'),
     }
 }
 
 /// Microseconds as a person reads them: three figures, and never less than the microsecond.
-struct Length(Option<u64>);
-
-impl fmt::Display for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(us) = self.0 else { return f.write_str("-") };
-        // Cut, not rounded: 999.9 ms are not a second.
-        let (unit, in_unit, word) = match us {
-            0..1_000_000 => (1_000, us, "ms"),
-            _ => (1_000_000, us, "s"),
-        };
-        let (whole, part) = (in_unit / unit, in_unit % unit);
-        match whole {
-            0 => write!(f, "0.{part:03}{word}"),
-            1..10 => write!(f, "{whole}.{:02}{word}", part * 100 / unit),
-            10..100 => write!(f, "{whole}.{}{word}", part * 10 / unit),
-            _ => write!(f, "{whole}{word}"),
-        }
+fn length(into: &mut Vec<u8>, us: Option<u64>) {
+    let Some(us) = us else { return into.push(b'-') };
+    // Cut, not rounded: 999.9 ms are not a second.
+    let (unit, word) = if us < 1_000_000 { (1_000, "ms") } else { (1_000_000, "s") };
+    let (whole, part) = (us / unit, us % unit);
+    append::digits(into, whole);
+    let figures = match whole {
+        0 => 3,
+        1..10 => 2,
+        10..100 => 1,
+        _ => 0,
+    };
+    if figures > 0 {
+        into.push(b'.');
+        append::padded(into, part * 10_u64.pow(figures) / unit, figures as usize);
     }
+    into.extend_from_slice(word.as_bytes());
 }
 
 /// Bytes and their path.
-struct Delivered(Moved);
-
-impl fmt::Display for Delivered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Moved { copied, spliced } = self.0;
-        let total = self.0.total();
-        match (copied, spliced) {
-            (0, 0) => f.write_str("0 B (-)"),
-            (_, 0) => write!(f, "{total} B (copied)"),
-            (0, _) => write!(f, "{total} B (spliced)"),
-            // Neither all nor nothing.
-            _ => {
-                let percent = u128::from(spliced) * 100 / u128::from(total);
-                write!(f, "{total} B ({} % spliced)", percent.max(1))
-            }
+fn delivered(into: &mut Vec<u8>, moved: Moved) {
+    let Moved { copied, spliced } = moved;
+    let total = moved.total();
+    append::digits(into, total);
+    let how: &[u8] = match (copied, spliced) {
+        (0, 0) => b" B (-)",
+        (_, 0) => b" B (copied)",
+        (0, _) => b" B (spliced)",
+        // Neither all nor nothing.
+        _ => {
+            into.extend_from_slice(b" B (");
+            append::digits(into, (u128::from(spliced) * 100 / u128::from(total)).max(1));
+            b" % spliced)"
         }
-    }
+    };
+    into.extend_from_slice(how);
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::example::{Example, NOON};
     use super::*;
-    use crate::core::balance::{Algorithm, By};
+    use crate::core::balance::Algorithm;
     use crate::core::session::EndReason;
 
     fn written(record: &Record) -> String {
+        appended(|into| line(into, record, &mut Times::new(NOON)))
+    }
+
+    fn appended(append: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut bytes = Vec::new();
-        line(&mut bytes, record, &mut Times::new(NOON));
+        append(&mut bytes);
         String::from_utf8(bytes).expect("text")
     }
 
@@ -225,7 +228,7 @@ mod tests {
             (59_999_999, "59.9s"),
             (3_600_000_000, "3600s"),
         ] {
-            assert_eq!(Length(Some(us)).to_string(), shown);
+            assert_eq!(appended(|into| length(into, Some(us))), shown);
         }
     }
 
@@ -239,7 +242,7 @@ mod tests {
             (1, 1_000_000, "1000001 B (99 % spliced)"),
             (1, u64::MAX - 1, "18446744073709551615 B (99 % spliced)"),
         ] {
-            assert_eq!(Delivered(Moved { copied, spliced }).to_string(), shown);
+            assert_eq!(appended(|into| delivered(into, Moved { copied, spliced })), shown);
         }
     }
 
