@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Served, loadgen, refusing, run, text};
+use crate::common::{Served, loadgen, refusing, run, text};
 use loadgen::client::{ClientError, Prompt, converse};
 
 fn served() -> (Served, String) {

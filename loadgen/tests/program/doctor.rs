@@ -1,8 +1,6 @@
 //! `loadgen doctor` as people and programs meet it.
 
-mod common;
-
-use common::{run, text};
+use crate::common::{run, text};
 
 #[test]
 fn it_looks_at_everything_and_ends_well() {

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -11,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Served, loadgen, refusing, round_robin, run, text};
+use crate::common::{Served, loadgen, refusing, round_robin, run, text};
 use loadgen::hold::{self, HoldPlan};
 use loadgen::report::{Hold, Phase, Report};
 use loadgen::{Close, RunError};

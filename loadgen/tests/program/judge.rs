@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
-use common::{Served, run, text};
+use crate::common::{Served, run, text};
 use serde_json::Value;
 
 /// A judging command with JSON on standard output, and its exit code.

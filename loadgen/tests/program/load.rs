@@ -2,17 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-mod peers;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
 
-use common::{Served, loadgen, refusing, round_robin, run, text};
+use crate::common::{Served, loadgen, refusing, round_robin, run, text};
+use crate::peers::scripted;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use peers::scripted;
 use serde_json::Value;
 
 fn json(output: &Output) -> Value {

@@ -1,8 +1,6 @@
 //! The published schema against what is written: nothing is missing, and nothing is more.
 
-mod common;
-
-use common::{Served, run, text};
+use crate::common::{Served, run, text};
 use jsonschema::Validator;
 use loadgen::report::file::JSON_SCHEMA;
 use loadgen::report::{Direction, Distribution, Hold, Part, Report, Stream, sample};

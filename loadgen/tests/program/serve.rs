@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
-use common::{Served, ask_and_finish, connect, expect, run, text};
+use crate::common::{Served, ask_and_finish, connect, expect, run, text};
 use nix::sys::signal::Signal;
 
 const NAMED: [&str; 9] =

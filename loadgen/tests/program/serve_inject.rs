@@ -3,13 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use common::{Served, ask_and_finish, expect, run, text};
+use crate::common::{Served, ask_and_finish, expect, run, text};
 
 const LINE: &str = "Hello from B1\n";
 const MS: Duration = Duration::from_millis(1);

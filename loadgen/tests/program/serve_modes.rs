@@ -2,15 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Served, ask_and_finish, expect, loadgen, run, text};
+use crate::common::{Served, ask_and_finish, expect, loadgen, run, text};
 use nix::sys::signal::Signal;
 
 fn served(mode: &str) -> Served {

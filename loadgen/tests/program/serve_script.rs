@@ -2,13 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{Served, refusing, round_robin, text};
+use crate::common::{Served, refusing, round_robin, text};
 
 /// Runs the script with `directory` first in the PATH.
 fn script(directory: &Path, arguments: &[&str]) -> Output {

@@ -3,8 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop here")]
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
@@ -12,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{loadgen, refusing, run, text};
+use crate::common::{loadgen, refusing, run, text};
 use loadgen::report::{Phase, Report, Stream};
 use loadgen::stream::{self, Probe, StreamPlan};
 use loadgen::{Close, RunError};
