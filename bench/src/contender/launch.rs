@@ -26,7 +26,9 @@ impl Contender {
         purpose: Purpose,
     ) -> Launch {
         let file = |end: &str| {
-            let name = format!("evenkeel-bench-{}-{}.{end}", std::process::id(), address.port());
+            // In networks of their own two may have the same port.
+            let (process, port) = (std::process::id(), address.port());
+            let name = format!("evenkeel-bench-{process}-{}-{port}.{end}", self.name);
             std::env::temp_dir().join(name)
         };
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
