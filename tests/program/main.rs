@@ -18,7 +18,6 @@ mod options;
 mod original_dst;
 mod packaging;
 mod pipes;
-mod probes;
 mod proxy_header;
 mod service;
 mod session_log;

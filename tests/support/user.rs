@@ -19,7 +19,7 @@ impl User {
     /// Says so where nobody else can be anybody.
     pub(crate) fn new() -> Option<Self> {
         static USERS: AtomicU32 = AtomicU32::new(0);
-        let id = FIRST_ID + std::process::id() * 8 + USERS.fetch_add(1, Ordering::Relaxed);
+        let id = FIRST_ID + std::process::id() * 64 + USERS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("evenkeel-user-{id}"));
         std::fs::create_dir_all(&folder).expect("a folder for temporary files");
         let user = Self { id, folder };

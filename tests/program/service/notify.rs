@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use crate::service::succession::{ENGINES, Succession};
 use crate::support::backend::Backend;
 use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
-use crate::support::{Balancer, EVENKEEL, WATCHDOG, run_command};
+use crate::support::{Balancer, EVENKEEL, WATCHDOG, eventually, free_port, run_command};
 
 #[test]
 fn ready_reloading_ready_and_stopping_are_told_in_order() {
@@ -58,19 +58,23 @@ fn the_journal_gets_priorities_and_keeps_the_time_itself() {
         command.args(options.split(' '));
         command
     };
+    let options = format!("--host 127.0.0.1 --port 0 --backends 127.0.0.1:{}", free_port());
     let lines = |before: &str| {
-        let mut balancer = Balancer::started(&mut started(before, "--host 127.0.0.1 --port 0"));
+        let mut balancer = Balancer::started(&mut started(before, &options));
+        eventually(|| balancer.log().contains("is down"), || balancer.log());
         balancer.signal(Signal::SIGTERM);
         assert_eq!(balancer.wait().code(), Some(0));
         assert!(balancer.log().contains("sessions ended"), "{}", balancer.log());
         balancer.log().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let as_journal = lines(journal);
-    let bare = |line: &String| line.starts_with("<6>") && !line.contains(" INFO ");
-    assert!(as_journal.iter().all(bare), "{as_journal:?}");
+    for line in &as_journal {
+        let priority = if line.contains("is down") { "<4>" } else { "<6>" };
+        assert!(line.starts_with(priority) && !line.contains(" INFO "), "{as_journal:?}");
+    }
     // The journal of whoever has started it is not its own.
     let inherited = lines("export JOURNAL_STREAM=1:1");
-    assert!(inherited.iter().all(|line| line.contains(" INFO ")), "{inherited:?}");
+    assert!(!inherited.iter().any(|line| line.starts_with('<')), "{inherited:?}");
     let ended = run_command(&mut started(journal, "--host 198.51.100.1"));
     assert!(ended.stderr.starts_with("<3>evenkeel: cannot listen on 198.51"), "{}", ended.stderr);
 }
