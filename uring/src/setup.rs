@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use io_uring::IoUring;
@@ -90,7 +91,7 @@ pub enum SetupError {
          profile that allows io_uring_setup, io_uring_enter and io_uring_register"
     )]
     Blocked(Errno),
-    /// The kernel has no io_uring at all.
+    /// The kernel has no io_uring at all, or one before Linux 6.6 is said to have none.
     #[error("this kernel ({0}) has no io_uring: Linux 6.1 or later is needed")]
     Missing(String),
     /// The kernel has io_uring but not what the engine needs.
@@ -173,6 +174,8 @@ pub(crate) fn register_napi(ring: &IoUring, time: Duration) -> bool {
 fn explain(error: io::Error) -> SetupError {
     let kernel = crate::kernel_release();
     match errno(&error) {
+        // A kernel that can switch it off has it: podman's seccomp profile denies so.
+        Errno::ENOSYS if Path::new(SYSCTL).exists() => SetupError::Blocked(Errno::ENOSYS),
         Errno::ENOSYS => SetupError::Missing(kernel),
         refused @ (Errno::EPERM | Errno::EACCES) => match sysctl_disabled() {
             0 => SetupError::Blocked(refused),
@@ -189,9 +192,11 @@ pub(crate) const fn is_refusal(errno: Errno) -> bool {
 }
 
 fn sysctl_disabled() -> u8 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
+    std::fs::read_to_string(SYSCTL).unwrap_or_default().trim().parse().unwrap_or(0)
 }
+
+/// From Linux 6.6 on.
+const SYSCTL: &str = "/proc/sys/kernel/io_uring_disabled";
 
 /// The errno behind `error`; an unknown one when it did not come from the kernel.
 #[must_use]
