@@ -14,9 +14,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
-use std::path::Path;
 use support::{alone_on, answer, received, ring, tcp_pair};
-
 use uring::{Config, Errno, ListenError, Owner, Readiness, Ring, SetupError, listen};
 
 #[test]
