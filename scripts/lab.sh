@@ -130,6 +130,8 @@ add_host() {
     ip -n "$namespace" addr add "$(address "$host")/24" dev eth0
     one_segment_a_packet "$namespace" eth0
     one_segment_a_packet "$switch" "$host"
+    queue "$namespace" eth0
+    queue "$switch" "$host"
     ip -n "$namespace" link set eth0 up
     shape "$host"
     ip -n "$switch" link set "$host" master lan up
@@ -151,17 +153,23 @@ one_segment_a_packet() {
     done
 }
 
-# Delay and loss by netem, and rate by tbf, on the port of a host.
+# What finds the 256 places of a veth pair taken is dropped, unless there is a queue before it, as there is
+# before every network card (from Linux 6.16 on; docs/decisions/0016). As much as netem's below.
+queue() {
+    tc -n "$1" qdisc add dev "$2" root handle 1: pfifo limit 10000
+}
+
+# Delay and loss by netem, and rate by tbf, on the port of a host, instead of the queue.
 shape() {
     local parent=(root) netem=()
     [ -z "$delay" ] || netem+=(delay "$delay")
     [ -z "$loss" ] || netem+=(loss "$loss%")
     if [ "${#netem[@]}" -gt 0 ] && has_netem; then
         # Room for what is on its way at 10 Gbit/s for 10 ms.
-        tc -n "$switch" qdisc add dev "$1" root handle 1: netem limit 10000 "${netem[@]}"
+        tc -n "$switch" qdisc replace dev "$1" root handle 1: netem limit 10000 "${netem[@]}"
         parent=(parent 1:1)
     fi
-    [ -z "$rate" ] || tc -n "$switch" qdisc add dev "$1" "${parent[@]}" handle 2: tbf rate "$rate" \
+    [ -z "$rate" ] || tc -n "$switch" qdisc replace dev "$1" "${parent[@]}" handle 2: tbf rate "$rate" \
         burst "$(burst)" latency 50ms
 }
 
@@ -334,6 +342,8 @@ effects() {
         echo "  loss: ${loss:-none}${loss:+ by netem}"
     fi
     echo "  rate: ${rate:-none}${rate:+ to each host, by tbf}"
+    qdiscs=$(tc -n "$name-balancer" qdisc show dev eth0)
+    echo "  queue: $(setting limit) before each link, where no rate or delay has its own"
 }
 
 # The word after `$1` in `qdiscs`.

@@ -142,6 +142,16 @@ fn without_loss_every_packet_arrives() {
 }
 
 #[test]
+fn a_queue_is_before_each_link() {
+    let Some(lab) = Lab::up(&["--backends", "1"]) else { return };
+    for (namespace, device) in [("switch", "balancer"), ("balancer", "eth0"), ("client1", "eth0")] {
+        let qdisc = lab.says(namespace, &["tc", "qdisc", "show", "dev", device]);
+        assert!(qdisc.starts_with("qdisc pfifo ") && qdisc.contains(" limit 10000p"), "{qdisc}");
+    }
+    assert!(lab.status().contains("  queue: 10000p before each link"), "{}", lab.status());
+}
+
+#[test]
 fn rate_is_a_token_bucket_at_the_port_of_every_host() {
     let Some(lab) = Lab::up(&["--backends", "1", "--rate", "50mbit"]) else { return };
     assert!(lab.status().contains("  rate: 50Mbit to each host, by tbf"), "{}", lab.status());

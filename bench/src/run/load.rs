@@ -79,7 +79,9 @@ impl Bench {
     fn request(&self, contender: &Contender, plan: Plan) -> io::Result<Run> {
         let backend = self.serve(Mode::Echo)?;
         let under_test = UnderTest::start(contender, &self.network, backend.addresses()[0])?;
-        let plan = Plan { address: under_test.target.into(), ..plan };
+        // A connection that has just been made waits longer than one that is served already.
+        let warm_up = plan.warm_up + A_CONNECTION * plan.connections.get();
+        let plan = Plan { address: under_test.target.into(), warm_up, ..plan };
         let (report, samples) = self.drive(&plan, &under_test)?;
         let per_second = if plan.rate.is_some() { Figure::AchievedPerS } else { Figure::PerSecond };
         let mut figures = Figures::new();
@@ -139,6 +141,9 @@ fn latencies(latency: &Histogram<u64>) -> [(Figure, f64); 3] {
     let quantiles = [(Figure::P50Us, 0.5), (Figure::P99Us, 0.99), (Figure::P999Us, 0.999)];
     quantiles.map(|(figure, quantile)| (figure, latency.value_at_quantile(quantile) as f64 / 1e3))
 }
+
+/// Of the warm-up, for each connection: four thousand are served evenly after a second or two.
+const A_CONNECTION: Duration = Duration::from_micros(500);
 
 #[cfg(test)]
 mod tests {
