@@ -165,7 +165,7 @@ fn tell_shared(
     };
     match error {
         // A service manager is root, and the service is not.
-        ListenError::InUse(_) | ListenError::NoPermission(_) => warn!(
+        ListenError::InUse(_) => warn!(
             "listener {listener}: {shards} shards share {theirs}, because only the user who opened one may open \
              more at {address}; pass one for each shard (in a socket unit: ListenStream={address} so many times)"
         ),

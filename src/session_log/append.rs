@@ -1,5 +1,5 @@
-//! Pieces of a line, appended as they are displayed, without the formatting machinery: that took more than
-//! half of the time of a line.
+//! Pieces of a line, appended as they are displayed, without the formatting machinery: most of the time of a
+//! line was spent there.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use super::text::total_us;
 use super::wall::Times;
 
 /// Appends the line. Keys are written as they stand here, and what needs no escape goes past the serializer:
-/// with it a line took twice as long.
+/// `docs/operating.md` has what a line costs.
 pub(super) fn line(into: &mut Vec<u8>, record: &Record, times: &mut Times) {
     let (end, reason) = end_and_reason(record);
     into.extend_from_slice(br#"{"time":""#);

@@ -8,6 +8,8 @@ use arrayvec::ArrayString;
 use crate::core::moment::Moment;
 use crate::shard::record::Record;
 
+use super::append;
+
 /// How far the wall's clock is ahead of the other, which nobody sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wall {
@@ -107,9 +109,10 @@ impl Second {
             *self = Self::of(second);
         }
         let ms = time.ns / 1_000_000 % 1000;
-        let digit = |place| b"0123456789"[(ms / place % 10) as usize];
         into.extend_from_slice(self.text.as_bytes());
-        into.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);
+        into.push(b'.');
+        append::padded(into, ms, 3);
+        into.push(b'Z');
     }
 }
 
