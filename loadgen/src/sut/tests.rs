@@ -24,6 +24,19 @@ impl Shell {
         self.child.id()
     }
 
+    /// Returns once the shell waits for its next command, as `/proc` says.
+    fn until_it_waits(&self) {
+        let path = format!("/proc/{}/stat", self.pid());
+        let waits = || {
+            let stat = fs::read_to_string(&path).expect("it runs");
+            let (_, behind_its_name) = stat.rsplit_once(") ").expect("a name in parentheses");
+            behind_its_name.starts_with('S')
+        };
+        while !waits() {
+            std::thread::yield_now();
+        }
+    }
+
     fn tell(&mut self, script: &str) -> String {
         writeln!(self.input, "{script}").expect("it reads");
         let mut line = String::new();
@@ -143,7 +156,11 @@ fn each_wait_is_a_voluntary_switch() {
     let mut shell = Shell::start();
     shell.tell("echo");
     let report = observe(shell.pid(), report(1, 0), || {
-        (0..100).for_each(|_| drop(shell.tell("echo")));
+        for _ in 0..100 {
+            // Else the next command may be there before the shell looks, which is then no wait.
+            shell.until_it_waits();
+            shell.tell("echo");
+        }
     });
     let voluntary = sut(&report).voluntary_switches.expect("Linux tells");
     assert!((50..=1000).contains(&voluntary), "{voluntary} for a hundred waits");
