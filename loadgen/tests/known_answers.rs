@@ -85,6 +85,21 @@ fn a_stall_hits_only_those_in_flight_in_a_closed_loop() {
 }
 
 #[test]
+fn connections_that_answer_nothing_while_it_is_measured_are_counted() {
+    // Whoever is asked in the warm-up and then stalled for longer is in no latency.
+    let words = ["ping", "-c", "4", "--warm-up", "1s", "-d", "300ms"];
+    each_engine(&["--inject", "stall 1m at 300ms"], &words, |report| {
+        assert_eq!((report.totals.intended, report.generator.connections_silent), (0, 4));
+        let said = "4 of 4 connections answered nothing";
+        assert!(report.verdict.reasons.iter().any(|why| why.contains(said)), "{report:?}");
+    });
+    let words = ["ping", "-c", "4", "--warm-up", "300ms", "-d", "300ms"];
+    each_engine(&["--inject", "delay 1ms"], &words, |report| {
+        assert_eq!(report.generator.connections_silent, 0);
+    });
+}
+
+#[test]
 fn a_stall_hits_everybody_who_was_due_in_an_open_loop() {
     // 200/s: of those that are due in a stall of a second, half wait for half a second or longer.
     for arrivals in ["constant", "poisson"] {

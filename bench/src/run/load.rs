@@ -87,7 +87,7 @@ impl Bench {
         let mut figures = Figures::new();
         figures.extend(samples.us_per_request().map(|us| (Figure::CpuUs, us)));
         figures.push((per_second, report.totals.goodput_per_s));
-        figures.extend(latencies(&report.latency.response.0));
+        figures.extend(latencies(&waits(&report)));
         Ok(Run { figures, errors: report.totals.errors })
     }
 
@@ -137,6 +137,16 @@ fn rate_of(ceiling: f64, percent: u32) -> Option<NonZeroU32> {
     rate.is_finite().then_some(rate as u32).and_then(NonZeroU32::new)
 }
 
+/// The response times, and in them whoever was not answered at all while it was measured: with the
+/// measured time, which is the least that they waited.
+fn waits(report: &Report) -> Histogram<u64> {
+    let mut waits = report.latency.response.0.clone();
+    let measured = Duration::from_secs_f64(report.totals.elapsed_s).as_nanos();
+    let measured_ns = u64::try_from(measured).unwrap_or(u64::MAX);
+    waits.saturating_record_n(measured_ns, report.generator.connections_silent.into());
+    waits
+}
+
 fn latencies(latency: &Histogram<u64>) -> [(Figure, f64); 3] {
     let quantiles = [(Figure::P50Us, 0.5), (Figure::P99Us, 0.99), (Figure::P999Us, 0.999)];
     quantiles.map(|(figure, quantile)| (figure, latency.value_at_quantile(quantile) as f64 / 1e3))
@@ -163,6 +173,19 @@ mod tests {
     fn a_rate_is_a_part_of_a_ceiling() {
         assert_eq!(rate_of(30_000.0, 80).map(NonZeroU32::get), Some(24_000));
         assert_eq!((rate_of(f64::INFINITY, 80), rate_of(0.5, 80)), (None, None));
+    }
+
+    #[test]
+    fn whoever_is_not_answered_has_waited_for_as_long_as_it_is_measured() {
+        let mut report = loadgen::report::sample();
+        report.totals.elapsed_s = 2.0;
+        let p99_us = |report: &Report| latencies(&waits(report))[1].1;
+        let without = p99_us(&report);
+        assert!(without < 1e6, "{without}");
+        let answered = report.latency.response.count();
+        report.generator.connections_silent = u32::try_from(answered / 50).expect("few");
+        let with = p99_us(&report);
+        assert!((2e6..2.01e6).contains(&with), "{with}");
     }
 
     #[test]

@@ -207,6 +207,7 @@ fn generator(plan: &HoldPlan, tallies: &[Tally], elapsed_s: f64) -> Generator {
         turn,
         connections_wanted: plan.connections.get(),
         connections_established: established,
+        connections_silent: 0,
         ports: (!plan.address.is_unix()).then(|| [established.into(), ports]),
     }
 }

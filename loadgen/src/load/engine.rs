@@ -92,6 +92,8 @@ pub(super) struct Summary {
     pub(super) connects: u64,
     /// Of these, that stood when the load began.
     pub(super) established: u32,
+    /// Connections that were asked before the measured time and had not answered at its end.
+    pub(super) silent: u32,
     /// What the last failed connect met.
     pub(super) connect_failure: Option<Failure>,
     /// What backends are called, by their number.
@@ -294,6 +296,8 @@ impl<'a, I: Io> Worker<'a, I> {
                 let is_over = self.summary.cpu.is_zero() && offer.is_over(self.now_ns);
                 if let Some(before) = self.cpu_before.filter(|_| is_over) {
                     self.summary.cpu = thread_cpu().saturating_sub(before);
+                    let silent = self.slots.iter().filter(|slot| slot.is_silent()).count();
+                    self.summary.silent = u32::try_from(silent).unwrap_or(u32::MAX);
                 }
             }
         }

@@ -148,6 +148,7 @@ fn generator(
         turn,
         connections_wanted: plan.connections.get(),
         connections_established: workers.iter().map(|(summary, _)| summary.established).sum(),
+        connections_silent: workers.iter().map(|(summary, _)| summary.silent).sum(),
         ports: done.ports.used(),
     }
 }

@@ -226,6 +226,7 @@ fn add_generator(sum: &mut Generator, other: &Generator) {
     sum.turn.add(&other.turn);
     sum.connections_wanted += other.connections_wanted;
     sum.connections_established += other.connections_established;
+    sum.connections_silent += other.connections_silent;
     // The one that is nearer to its end.
     sum.ports = match (sum.ports, other.ports) {
         (Some(a), Some(b)) if b[0] * a[1] > a[0] * b[1] => Some(b),

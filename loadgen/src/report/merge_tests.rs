@@ -78,6 +78,12 @@ fn intervals_are_aligned_by_their_beginning() {
 }
 
 #[test]
+fn silent_connections_are_added() {
+    let both = merged(|other| other.generator.connections_silent = 3).expect("they fit");
+    assert_eq!(both.generator.connections_silent, 3);
+}
+
+#[test]
 fn a_merged_result_can_be_merged_again() {
     let both = merged(|_| {}).expect("they fit");
     let three = merge(vec![("ab".to_owned(), both), ("c".to_owned(), sample())]).expect("fit");

@@ -270,6 +270,10 @@ pub struct Generator {
     pub connections_wanted: u32,
     /// Connections that stood when the load began.
     pub connections_established: u32,
+    /// Connections that were asked before the measured time began and had not answered when it was
+    /// over: what their users waited is in no latency.
+    #[serde(default)]
+    pub connections_silent: u32,
     /// Local ports in use towards the target at the most, and those that there are.
     pub ports: Option<[u64; 2]>,
 }

@@ -31,7 +31,7 @@ pub(crate) fn judge_workload(report: &Report) -> Verdict {
 type Rule = fn(&Report) -> Option<String>;
 
 /// What makes a run suspect.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     sums_broken,
     nothing_measured,
     generator_busy,
@@ -43,6 +43,7 @@ const RULES: [Rule; 15] = [
     streams_broken,
     probe_broken,
     unanswered,
+    many_silent,
     too_few_samples,
     processor_stolen,
     wrong_bytes,
@@ -50,10 +51,11 @@ const RULES: [Rule; 15] = [
 ];
 
 /// What a reader should know.
-const NOTES: [Rule; 8] = [
+const NOTES: [Rule; 9] = [
     stopped,
     started_apart,
     few_samples,
+    some_silent,
     closed_loop_hides,
     coarse_clock,
     retransmissions,
@@ -215,6 +217,28 @@ fn unanswered(report: &Report) -> Option<String> {
     })
 }
 
+fn many_silent(report: &Report) -> Option<String> {
+    silent(report, |share| share > SILENT_MAX)
+}
+
+fn some_silent(report: &Report) -> Option<String> {
+    silent(report, |share| share > 0.0 && share <= SILENT_MAX)
+}
+
+/// Who waits for as long as it is measured is in no percentile: the latencies are of the others,
+/// and look the better for it.
+fn silent(report: &Report, matters: fn(f64) -> bool) -> Option<String> {
+    let generator = &report.generator;
+    let (silent, all) = (generator.connections_silent, generator.connections_established);
+    matters(f64::from(silent) / f64::from(all.max(1))).then(|| {
+        format!(
+            "{silent} of {all} connections answered nothing while it was measured: the latencies \
+             are of the others, and whoever waited longest is in none; measure for longer (-d), \
+             or with a rate (-R)",
+        )
+    })
+}
+
 fn too_few_samples(report: &Report) -> Option<String> {
     let samples = report.latency.response.count();
     let requests = report.totals.intended > 0 && report.hold.is_none() && report.stream.is_none();
@@ -349,6 +373,8 @@ fn some_stolen(report: &Report) -> Option<String> {
 /// Above it a worker's own turns, and not the target, begin to set the pace.
 const BUSY_MAX: f64 = 0.85;
 const ACHIEVED_MIN: f64 = 0.99;
+/// With more of them p99 is another one's.
+const SILENT_MAX: f64 = 0.01;
 /// Of the median service time: more would be seen in the response times.
 const LATE_MAX: f64 = 0.1;
 const PORTS_MAX: f64 = 0.8;

@@ -62,6 +62,7 @@ fn each_bound_makes_a_run_suspect_from_just_outside() {
             |one| one.generator.connections_established = 50,
             |one| one.generator.connections_established = 49,
         ),
+        ("2 of 100 connections answered nothing", |one| silent(one, 1), |one| silent(one, 2)),
         ("9 stood at the end", |one| hold(one, 10), |one| hold(one, 9)),
         ("the probe failed (reset)", |one| probe(one, None), |one| probe(one, Some("reset"))),
         (
@@ -94,6 +95,11 @@ fn backend(responses: u64) -> crate::report::Backend {
 fn waits(report: &mut Report, late_ns: u64) {
     report.latency.service = times(1000, 100_000);
     report.latency.wait_late = times(1000, late_ns);
+}
+
+fn silent(report: &mut Report, silent: u32) {
+    (report.generator.connections_wanted, report.generator.connections_established) = (100, 100);
+    report.generator.connections_silent = silent;
 }
 
 fn hold(report: &mut Report, established: u64) {
@@ -136,6 +142,7 @@ fn each_note_is_written_from_its_bound_on_and_makes_nothing_suspect() {
                 one.generator.turn = times(1000, 900_000);
             },
         ),
+        ("1 of 100 connections answered nothing", |one| silent(one, 0), |one| silent(one, 1)),
         ("segments again", |one| network(one, 10, 0), |one| network(one, 11, 0)),
         ("backlog", |one| network(one, 0, 0), |one| network(one, 0, 1)),
         ("hypervisor", |one| one.env.steal = Some(0.009), |one| one.env.steal = Some(0.02)),

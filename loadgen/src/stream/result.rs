@@ -229,6 +229,7 @@ fn generator(plan: &StreamPlan, tallies: &[Tally], elapsed_s: f64) -> Generator 
         turn,
         connections_wanted: plan.streams(),
         connections_established: tallies.iter().map(|tally| tally.established).sum(),
+        connections_silent: 0,
         ports: None,
     }
 }

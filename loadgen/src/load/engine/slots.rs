@@ -132,6 +132,11 @@ impl Slot {
         self.life == Some(0) && self.free == 0 && self.asked.is_empty()
     }
 
+    /// Whether it still waits for what it was asked before anything counted.
+    pub(super) fn is_silent(&self) -> bool {
+        self.asked.front().is_some_and(|asked| !asked.measured)
+    }
+
     /// What has been in flight for longest: since when.
     fn oldest_ns(&self) -> Option<u64> {
         match self.flow.state() {

@@ -104,6 +104,11 @@ fn generator(report: &Report) -> String {
                 )),
             ),
             (
+                "of these, silent while it was measured",
+                (generator.connections_silent > 0)
+                    .then(|| plot::count(generator.connections_silent.into())),
+            ),
+            (
                 "local ports",
                 generator
                     .ports

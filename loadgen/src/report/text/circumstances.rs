@@ -72,6 +72,10 @@ fn generator(page: &mut Page, report: &Report) {
             figures::count(generator.connections_wanted.into())
         ),
     ];
+    if generator.connections_silent > 0 {
+        let silent = figures::count(generator.connections_silent.into());
+        parts.push(format!("{silent} of them silent"));
+    }
     if let Some([used, all]) = generator.ports {
         parts.push(format!("{} of {} ports", figures::count(used), figures::count(all)));
     }
