@@ -263,6 +263,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// The exit code of a missed objective.
+pub(super) const NOT_RUN: u8 = 1;
 pub(super) const MISSED: u8 = 3;
 const SUSPECT: u8 = 4;
 

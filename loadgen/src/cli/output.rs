@@ -246,7 +246,11 @@ fn nothing_succeeded(report: &Report) -> bool {
         .stream
         .as_ref()
         .is_some_and(|stream| stream.directions.iter().any(|direction| direction.bytes > 0));
-    let held = report.hold.as_ref().is_some_and(|hold| hold.established > 0);
+    // Without probes, that they stand is all there is to see.
+    let held = report.hold.as_ref().is_some_and(|hold| {
+        let answered = hold.probes_ok > 0 || hold.probes_failed == 0;
+        hold.established > 0 && answered
+    });
     report.totals.ok == 0 && !bulk && !held
 }
 
@@ -291,6 +295,12 @@ mod tests {
         assert!(nothing_succeeded(&report));
         report.hold = Some(Hold { established: 1, ..Hold::default() });
         assert!(!nothing_succeeded(&report));
+        let probes =
+            |probes_ok| Hold { established: 1, probes_ok, probes_failed: 9, ..Hold::default() };
+        report.hold = Some(probes(1));
+        assert!(!nothing_succeeded(&report));
+        report.hold = Some(probes(0));
+        assert!(nothing_succeeded(&report), "no probe was answered");
         report.hold = None;
         let direction = |bytes| Direction { bytes, ..Direction::default() };
         report.stream = Some(Stream { directions: vec![direction(0)], ..Stream::default() });

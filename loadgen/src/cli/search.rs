@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::conduct::SutArguments;
-use super::judged::{MISSED, Outcome, RunArguments, Runs, Setting, Ticker, Verdicts};
+use super::judged::{MISSED, NOT_RUN, Outcome, RunArguments, Runs, Setting, Ticker, Verdicts};
 use super::load::TargetArguments;
 use super::values::{count, positive_duration};
 
@@ -103,7 +103,11 @@ fn search(options: &Options, slo: &Slo, runs: &mut Runs<'_>) -> Result<Outcome, 
         json: json(&finding, slo, &made),
         suspect: finding.limit == Limit::Generator,
         stopped: runs.is_stopped(),
-        code: if finding.limit == Limit::NothingPassed { MISSED } else { 0 },
+        code: match finding.limit {
+            Limit::NothingPassed => MISSED,
+            Limit::Unfinished => NOT_RUN,
+            Limit::Target | Limit::Generator | Limit::Ceiling => 0,
+        },
     })
 }
 
@@ -185,9 +189,16 @@ fn headline(finding: &Finding, slo: &Slo) -> String {
             format!("the target keeps {slo} at {passing}/s, the highest rate allowed (--to)")
         }
         (Limit::NothingPassed, _) => format!("no rate keeps {slo}: {failing}/s does not"),
-        (Limit::Unfinished, _) => format!(
-            "the search was not finished: {slo} holds at {passing}/s and not at {failing}/s"
-        ),
+        (Limit::Unfinished, _) => {
+            let holds = finding.highest_passing.map(|_| format!("holds at {passing}/s"));
+            let not = finding.lowest_failing.map(|bound| match bound.failed {
+                0 => format!("could not be judged at {failing}/s"),
+                _ => format!("does not hold at {failing}/s"),
+            });
+            let known: Vec<String> = [holds, not].into_iter().flatten().collect();
+            let known = if known.is_empty() { "is not known".to_owned() } else { known.join(", ") };
+            format!("the search was not finished: {slo} {known}")
+        }
     }
 }
 

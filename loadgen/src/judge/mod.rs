@@ -22,4 +22,4 @@ pub use power::detectable;
 pub use rank::{RankTest, Shift, mann_whitney, shift};
 pub use search::{Bound, Finding, Limit, Search, Vote};
 pub use sweep::{Cell, Figure, Over, Sweep};
-pub use trial::{ACHIEVED_SHARE, Trial, generator_at_its_limit};
+pub use trial::{ACHIEVED_SHARE, Trial};

@@ -1,7 +1,7 @@
 //! Whether one run at a rate shows that the target carries it.
 
 use super::search::Vote;
-use crate::report::{Report, figures};
+use crate::report::{Report, figures, generator_late};
 
 /// A trial's vote, and why.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,45 +16,54 @@ impl Trial {
     /// Judges a run of an open loop whose verdict, with the objective, has been made.
     ///
     /// It passes only if the objective is met, the rate was achieved and the generator was well.
-    /// When it was not well, a failure is not the target's.
+    /// When it was not well, a failure is not the target's. That it sent late fails no trial that
+    /// passes: the response times have what was late in them.
     #[must_use]
     pub fn of(report: &Report) -> Self {
-        let limit = generator_at_its_limit(report);
-        if !limit.is_empty() {
-            return Self { vote: Vote::Unjudged, why: limit };
-        }
+        let mut limit = generator_at_its_limit(report);
         let (verdict, totals) = (&report.verdict, &report.totals);
         let mut why = verdict.slo_missed.clone();
         if totals.achieved_per_s < totals.offered_per_s * ACHIEVED_SHARE {
             let share = 100.0 * totals.achieved_per_s / totals.offered_per_s.max(f64::MIN_POSITIVE);
             why.push(format!("{share:.1} % of the rate achieved"));
         }
-        if why.is_empty() && !verdict.valid {
-            why.clone_from(&verdict.reasons);
+        if !why.is_empty() {
+            limit.extend(late(report));
+        }
+        if !limit.is_empty() {
+            return Self { vote: Vote::Unjudged, why: limit };
+        }
+        if why.is_empty() {
+            let late = generator_late(report);
+            why =
+                verdict.reasons.iter().filter(|&why| Some(why) != late.as_ref()).cloned().collect();
         }
         let vote = if why.is_empty() { Vote::Pass } else { Vote::Fail };
         Self { vote, why }
     }
 }
 
-/// What in a run was the generator's own limit; then nothing is known about the target.
-#[must_use]
+/// Whether it came so late that this may be why an objective was missed.
 #[expect(clippy::cast_precision_loss, reason = "2^53 ns are 104 days")]
-pub fn generator_at_its_limit(report: &Report) -> Vec<String> {
-    let (generator, latency) = (&report.generator, &report.latency);
+fn late(report: &Report) -> Option<String> {
+    let latency = &report.latency;
+    let late = latency.wait_late.quantile_ns(0.99)?;
+    let response = latency.response.quantile_ns(0.99)?;
+    (late as f64 > response as f64 * LATE_SHARE).then(|| {
+        let [late, response] = [late, response].map(|ns| figures::time(ns as f64));
+        format!("it sent late: p99 {late}, in response times of {response}")
+    })
+}
+
+/// What in a run was the generator's own limit; then nothing is known about the target.
+fn generator_at_its_limit(report: &Report) -> Vec<String> {
+    let generator = &report.generator;
     let mut why = Vec::new();
     if generator.busiest > BUSY_SHARE {
         why.push(format!(
             "its busiest worker used {:.0} % of a processor",
             generator.busiest * 100.0
         ));
-    }
-    let (late, service) = (latency.wait_late.quantile_ns(0.99), latency.service.quantile_ns(0.5));
-    if let Some((late, service)) = late.zip(service)
-        && late as f64 > service as f64 * LATE_SHARE
-    {
-        let (late, service) = (figures::time(late as f64), figures::time(service as f64));
-        why.push(format!("it sent late: p99 {late}, where the median service is {service}"));
     }
     if let Some([used, all]) = generator.ports
         && used as f64 > all as f64 * PORTS_SHARE
@@ -69,7 +78,7 @@ pub fn generator_at_its_limit(report: &Report) -> Vec<String> {
 
 /// Of the offered rate, what has to be achieved.
 pub const ACHIEVED_SHARE: f64 = 0.99;
-// The same bounds as those of the verdict of a single run.
+// The same bounds as those of the verdict of a single run, lateness against what is judged.
 const BUSY_SHARE: f64 = 0.85;
 const LATE_SHARE: f64 = 0.1;
 const PORTS_SHARE: f64 = 0.8;
@@ -116,7 +125,24 @@ mod tests {
             report.verdict.reasons = vec!["7 never answered".to_owned()];
         });
         check(Vote::Unjudged, "90 % of a processor", &|report| report.generator.busiest = 0.9);
-        check(Vote::Unjudged, "sent late", &|report| report.latency.wait_late = times(20_000));
+        let late = |late: u64, response: u64| {
+            move |report: &mut Report| {
+                report.latency.wait_late = times(late);
+                report.latency.response = times(response);
+                report.verdict.valid = false;
+                report.verdict.reasons = generator_late(report).into_iter().collect();
+                assert_eq!(report.verdict.reasons.len(), 1, "a single run is suspect");
+            }
+        };
+        let also_missed = |change: &dyn Fn(&mut Report), report: &mut Report| {
+            change(report);
+            report.verdict.slo_missed = missed();
+        };
+        check(Vote::Pass, "", &late(20_000, 150_000));
+        check(Vote::Unjudged, "sent late: p99 20.0 µs", &|report| {
+            also_missed(&late(20_000, 150_000), report);
+        });
+        check(Vote::Fail, "it is 3 ms", &|report| also_missed(&late(20_000, 3_000_000), report));
         check(Vote::Unjudged, "90 of 100", &|report| report.generator.ports = Some([90, 100]));
         check(Vote::Unjudged, "hypervisor", &|report| report.env.steal = Some(0.1));
     }

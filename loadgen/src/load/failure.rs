@@ -83,7 +83,7 @@ pub fn advice(name: &str) -> Option<&'static str> {
         "no_descriptors" => Some("raise `ulimit -n` or use fewer -c"),
         "unexpected_reply" => Some(
             "a reply is one line, `Hello from NAME` or the request itself (an echo), and over \
-                 HTTP a response of HTTP/1.1; accept more with --verify len or off",
+                 HTTP a response of HTTP/1.1; accept more with --verify len or off, with hold --any-reply",
         ),
         _ => None,
     }

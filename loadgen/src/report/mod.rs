@@ -28,7 +28,7 @@ pub use distribution::Distribution;
 #[doc(hidden)]
 pub use sample::sample;
 pub use verdict::judge;
-pub(crate) use verdict::judge_workload;
+pub(crate) use verdict::{generator_late, judge_workload};
 
 /// The result of one run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::slo::Slo;
-use super::{Report, Verdict, figures};
+use super::{Interval, Report, Verdict, figures};
 
 /// Judges `report` by itself, and by the objective where there is one. Pure: the same report gives
 /// the same verdict, whenever it is read.
@@ -31,7 +31,7 @@ pub(crate) fn judge_workload(report: &Report) -> Verdict {
 type Rule = fn(&Report) -> Option<String>;
 
 /// What makes a run suspect.
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     sums_broken,
     nothing_measured,
     generator_busy,
@@ -43,6 +43,7 @@ const RULES: [Rule; 16] = [
     streams_broken,
     probe_broken,
     unanswered,
+    silent_end,
     many_silent,
     too_few_samples,
     processor_stolen,
@@ -114,7 +115,11 @@ fn rate_not_reached(report: &Report) -> Option<String> {
     })
 }
 
-fn generator_late(report: &Report) -> Option<String> {
+/// Of held connections the probes only tell whether they live.
+pub(crate) fn generator_late(report: &Report) -> Option<String> {
+    if report.hold.is_some() {
+        return None;
+    }
     let late = report.latency.wait_late.quantile_ns(0.99)?;
     let service = report.latency.service.quantile_ns(0.5)?;
     (late as f64 > service as f64 * LATE_MAX).then(|| {
@@ -213,6 +218,25 @@ fn unanswered(report: &Report) -> Option<String> {
             "{} {requests} sent and never answered: {they} with the age at the end, and the truth \
              is worse; look for a backend that hangs",
             figures::count(unanswered)
+        )
+    })
+}
+
+/// A target that is gone, or hangs, before the end: the rates are those of the time before, spread
+/// over all of it.
+fn silent_end(report: &Report) -> Option<String> {
+    let answered = report.intervals.iter().rposition(|one| one.ok > 0)?;
+    let length = |some: &[Interval]| some.iter().map(|one| one.length_s).sum::<f64>();
+    let (silent, all) = (length(&report.intervals[answered + 1..]), length(&report.intervals));
+    let asked = report.config.rate_per_s.is_none() || report.totals.intended > report.totals.ok;
+    let requests = report.hold.is_none() && report.stream.is_none();
+    // Where answers take their time, none comes for a while.
+    let longest_s = report.latency.response.max_ns().unwrap_or(0) as f64 / 1e9;
+    let bound = (all * SILENT_END_MAX).max(2.0 * longest_s);
+    (requests && asked && silent > bound).then(|| {
+        format!(
+            "nothing was answered in the last {silent:.1} of {all:.1} s, so the rates are not those \
+             of the time before: the target is gone or hangs; look at its log"
         )
     })
 }
@@ -345,8 +369,8 @@ fn retransmissions(report: &Report) -> Option<String> {
     let noticeable = again >= RETRANSMITTED_MIN && again as f64 > all as f64 * RETRANSMITTED_MAX;
     noticeable.then(|| {
         format!(
-            "TCP sent {} of {} segments again ({}): packets are lost, which costs 200 ms and more \
-             each; look at `ip -s link` and `nstat -az TcpExtTCPTimeouts`",
+            "TCP of this network namespace, other programs included, sent {} of {} segments again \
+             ({}): packets are lost, which costs 200 ms and more each; look at `ip -s link` and `nstat -az TcpExtTCPTimeouts`",
             figures::count(again),
             figures::count(all),
             figures::percent(again as f64 / all as f64)
@@ -358,8 +382,9 @@ fn listen_drops(report: &Report) -> Option<String> {
     let drops = report.network.as_ref()?.listen_drops;
     (drops > 0).then(|| {
         format!(
-            "a full backlog dropped {} connects, each of which waits a second or more: raise the \
-             listener's backlog and net.core.somaxconn",
+            "a full backlog of this network namespace, other programs' included, dropped {} \
+             connects, each of which waits a second or more: raise the listener's backlog and \
+             net.core.somaxconn",
             figures::count(drops)
         )
     })
@@ -373,6 +398,8 @@ fn some_stolen(report: &Report) -> Option<String> {
 /// Above it a worker's own turns, and not the target, begin to set the pace.
 const BUSY_MAX: f64 = 0.85;
 const ACHIEVED_MIN: f64 = 0.99;
+/// Of the measured time.
+const SILENT_END_MAX: f64 = 0.1;
 /// With more of them p99 is another one's.
 const SILENT_MAX: f64 = 0.01;
 /// Of the median service time: more would be seen in the response times.

@@ -62,6 +62,11 @@ fn each_bound_makes_a_run_suspect_from_just_outside() {
             |one| one.generator.connections_established = 50,
             |one| one.generator.connections_established = 49,
         ),
+        (
+            "in the last 1.0 of 9.0 s",
+            |one| seconds(one, &[5, 5, 5, 5, 5, 0, 0, 5, 5, 5, 0]),
+            |one| seconds(one, &[5, 5, 5, 0, 5, 5, 5, 5, 0]),
+        ),
         ("2 of 100 connections answered nothing", |one| silent(one, 1), |one| silent(one, 2)),
         ("9 stood at the end", |one| hold(one, 10), |one| hold(one, 9)),
         ("the probe failed (reset)", |one| probe(one, None), |one| probe(one, Some("reset"))),
@@ -95,6 +100,28 @@ fn backend(responses: u64) -> crate::report::Backend {
 fn waits(report: &mut Report, late_ns: u64) {
     report.latency.service = times(1000, 100_000);
     report.latency.wait_late = times(1000, late_ns);
+}
+
+/// Answers in each second; in the first case the silent end is a tenth at most.
+fn seconds(report: &mut Report, ok: &[u64]) {
+    let second = |(at, &ok): (usize, &u64)| Interval {
+        start_s: at as f64,
+        length_s: 1.0,
+        ok,
+        ..Interval::default()
+    };
+    report.intervals = ok.iter().enumerate().map(second).collect();
+    report.config.rate_per_s = None;
+    report.latency.response = times(2000, 490_000_000);
+}
+
+#[test]
+fn where_answers_take_their_time_an_end_without_one_is_no_sign() {
+    let verdict = changed(|one| {
+        seconds(one, &[5, 5, 5, 0, 5, 5, 5, 5, 0]);
+        one.latency.response = times(2000, 510_000_000);
+    });
+    assert!(verdict.valid, "{verdict:?}");
 }
 
 fn silent(report: &mut Report, silent: u32) {

@@ -52,7 +52,8 @@ fn network(page: &mut Page, report: &Report) {
     let all = network.segments_out.max(1);
     page.section("network");
     page.line(&format!(
-        "{} segments sent, {} again ({}), {} connects dropped by a full backlog",
+        "{} segments sent, {} again ({}), {} connects dropped by a full backlog \
+         (other programs included)",
         figures::count(network.segments_out),
         figures::count(network.retransmitted),
         figures::percent(network.retransmitted as f64 / all as f64),
@@ -112,8 +113,10 @@ fn steadiness(page: &mut Page, report: &Report) {
     let trend = steady.trend.filter(|trend| trend.p < 0.01 && trend.change.abs() > 0.01);
     if let Some(trend) = trend {
         let way = if trend.change > 0.0 { "rises" } else { "falls" };
-        let change = figures::percent(trend.change.abs());
-        page.line(&format!("it {way} by {change} from begin to end: a longer -w, or a leak?"));
+        // The ends of a straight line, which no rate can follow below nothing.
+        let [begin, end] =
+            [-0.5, 0.5].map(|at| rate((steady.mean_per_s * (1.0 + at * trend.change)).max(0.0)));
+        page.line(&format!("it {way} from about {begin}/s to {end}/s: a longer -w, or a leak?"));
     }
     page.row(&sparkline(report));
 }

@@ -154,8 +154,8 @@ fn fairness(page: &mut Page, report: &Report) {
     let mut text = format!("Jain's index {:.4} against {against}", spread.jain);
     if let Some(chi) = spread.chi_square {
         let reading = match chi.p {
-            ..0.001 => "differs by more than chance",
-            0.001..0.999 => "no more than chance",
+            ..0.001 => "differs by more than chance (p < 0.001)",
+            0.001..0.999 => "may be chance (p ≥ 0.001)",
             _ => "more even than chance, as in turn",
         };
         text += &format!(
