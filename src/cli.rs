@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::text::duration;
+use crate::config::text::{duration, number};
 
 mod flags;
 mod operate;
@@ -85,7 +85,7 @@ pub struct Demo {
     #[arg(long, short = 'd', value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub duration: Duration,
     /// How many clients run in parallel
-    #[arg(long, short = 'c', value_name = "N", default_value = "64")]
+    #[arg(long, short = 'c', value_name = "N", default_value = "64", value_parser = number)]
     pub connections: NonZeroU32,
 }
 
@@ -175,6 +175,10 @@ mod tests {
         list.iter().map(target).map(Target::Host).collect()
     }
 
+    fn targets(pool: &PoolFlags) -> Vec<Target> {
+        pool.backends.iter().flat_map(|some| some.0.clone()).collect()
+    }
+
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
@@ -193,8 +197,8 @@ mod tests {
     fn both_dialects_mean_the_same() {
         let long = parse("--backends a:1,b:2 --algorithm round-robin --port 99").expect("valid");
         let short = parse("-b a:1 b:2 -s rr -p 99").expect("valid");
-        assert_eq!(long.pool.backends, endpoints(&[("a", 1), ("b", 2)]));
-        assert_eq!(long.pool.backends, short.pool.backends);
+        assert_eq!(targets(&long.pool), endpoints(&[("a", 1), ("b", 2)]));
+        assert_eq!(targets(&long.pool), targets(&short.pool));
         assert_eq!(long.pool.algorithm, short.pool.algorithm);
         assert_eq!(long.listener.port, short.listener.port);
     }
@@ -203,7 +207,7 @@ mod tests {
     fn the_defaults_are_those_of_the_first_version() {
         let serve = parse("").expect("valid");
         let (listener, pool, health) = (serve.listener, serve.pool, serve.health);
-        assert_eq!(pool.backends, endpoints(&[("127.0.0.1", 8881), ("127.0.0.1", 8882)]));
+        assert_eq!(targets(&pool), endpoints(&[("127.0.0.1", 8881), ("127.0.0.1", 8882)]));
         assert_eq!((listener.host.as_str(), listener.port), ("0.0.0.0", 8080));
         assert_eq!((pool.algorithm, pool.sticky_key), (AlgorithmName::Auto, None));
         assert_eq!(pool.wait_for_backend_timeout, Duration::from_secs(30));
@@ -220,7 +224,7 @@ mod tests {
         assert_eq!(serve.pool.sticky_key, Some(StickyKey::IpPort));
         assert_eq!(serve.process.log_level, Some(LogLevel::Debug));
         let serve = parse("-b a:1 [::1]:2 -c 10 -s rand -p 80").expect("valid");
-        assert_eq!(serve.pool.backends, endpoints(&[("a", 1), ("::1", 2)]));
+        assert_eq!(targets(&serve.pool), endpoints(&[("a", 1), ("::1", 2)]));
         assert_eq!(serve.pool.algorithm, AlgorithmName::Random);
         assert_eq!(serve.health.health_check_interval, Duration::from_secs(10));
     }
@@ -253,6 +257,45 @@ mod tests {
         ] {
             let error = parse(&format!("-b {text}")).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn backends_are_separated_by_whatever_comes_to_mind() {
+        let expected = endpoints(&[("a", 1), ("b", 2)]);
+        for words in
+            [&["a:1,b:2"][..], &["a:1", "b:2"], &["a:1 b:2"], &["a:1,", "b:2"], &["a:1, b:2"]]
+        {
+            let words = ["evenkeel", "-b"].iter().chain(words).map(OsString::from);
+            let read = Cli::read(words).map_err(|error| error.to_string()).expect("valid");
+            assert_eq!(targets(&read.serve.pool), expected);
+        }
+        let read = |word: &str| {
+            let words = ["evenkeel", "-b", word].map(OsString::from);
+            Cli::read(words).map_err(|error| error.to_string())
+        };
+        let path = targets(&read("unix:/a b,c:3").expect("valid").serve.pool);
+        assert_eq!(path, [Target::Unix("/a b".into()), endpoints(&[("c", 3)]).remove(0)]);
+        assert!(read("a:1 b").expect_err("no port").contains("`b`: it has no port"));
+        assert!(read(",").expect_err("nothing").contains("it is empty; write host:port"));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_with_the_range() {
+        for line in [
+            "--rise 0",
+            "--fall 1.5",
+            "--max-sessions-per-ip 0",
+            "-b a:1 --backend-max-connections x",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains("write a whole number from 1"), "{line}: {error}");
+        }
+        let error = parse("--backend-status-port-offset 70000").expect_err("too much");
+        assert!(error.contains("write a whole number from 1 to 65535"), "{error}");
+        assert!(parse("--backlog 0").is_err());
+        for line in ["--tcp-fastopen 0", "--tcp-keepalive 0s", "--slow-start 0s"] {
+            parse(line).expect(line);
         }
     }
 

@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{Cli, Command, Completions, Serve, Shell};
 use crate::config::admin::AdminEndpoint;
+use crate::config::plan::{Address, On};
 use crate::config::{Config, Problems};
 use crate::control::admin::doors::{DoorError, Doors, UntilTheEnd};
 use crate::control::admin::info::About;
@@ -28,6 +29,7 @@ use crate::control::overrides::Overrides;
 use crate::control::runtime::Control;
 use crate::control::service::Service;
 use crate::control::state_file::{self, StateError};
+use crate::control::world::BindError;
 use crate::doctor::{self, DoctorError, Verdict};
 use crate::engine::{Engine, EngineError};
 use crate::logging::{Logging, journal};
@@ -234,14 +236,30 @@ fn check(serve: &Serve) -> Result<(), ProgramError> {
     let config = Config::load(serve)?;
     let engine = Engine::choose(config.process.engine)?;
     let effective = Effective::as_configured(&config, &engine);
-    Outputs::check(&config.process.log)?;
+    check_files(&config)?;
     let mut out = io::stdout().lock();
     settings::print(&mut out, &config, &effective)?;
     for problem in &config.warnings {
         complain(&format!("warning: {problem}"));
     }
-    writeln!(out, "this can be used")?;
+    writeln!(out, "this can be used, if its ports are free when it starts")?;
     Ok(out.flush()?)
+}
+
+/// Whether files and sockets can be where they are meant to; nothing is made.
+fn check_files(config: &Config) -> Result<(), ProgramError> {
+    Outputs::check(&config.process.log)?;
+    for listener in &config.listeners {
+        if let On::At(Address::Unix(path)) = &listener.address {
+            uring::check_unix(path).map_err(BindError::from).map_err(StartError::from)?;
+        }
+    }
+    for endpoint in &config.process.admin.endpoints {
+        if let AdminEndpoint::Unix { path, .. } = endpoint {
+            uring::check_unix(path).map_err(DoorError::from)?;
+        }
+    }
+    Ok(config.process.state_file.as_deref().map_or(Ok(()), state_file::check)?)
 }
 
 /// The command line as a shell's completions.

@@ -14,10 +14,10 @@ use super::words::{
     SessionLogFormat, SpliceName, StickyKey, Unavailable,
 };
 use crate::config::admin::AdminListen;
-use crate::config::plan::{Rate, SessionLogTo, Target};
+use crate::config::plan::{Rate, SessionLogTo, Targets};
 use crate::config::text::{
-    backend, busy_poll, duration, duration_or_none, http_path, net, rate, seconds, session_log,
-    some_seconds, source,
+    backends, busy_poll, duration, duration_or_none, http_path, net, number, port_offset, rate,
+    seconds, session_log, some_seconds, source,
 };
 
 /// Options of the balancer.
@@ -51,13 +51,13 @@ pub struct ListenerFlags {
     #[arg(long, short = 'p', default_value_t = 8080)]
     pub port: u16,
     /// Connections that may wait to be accepted, for each shard
-    #[arg(long, value_name = "N", default_value_t = 4096)]
+    #[arg(long, value_name = "N", default_value_t = 4096, value_parser = clap::value_parser!(u16).range(1..))]
     pub backlog: u16,
     /// Hand a client on when it has sent something, or after this long; only where clients speak first
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub defer_accept: Option<Duration>,
     /// Clients that may send with their SYN at a time, for each shard (TCP Fast Open)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..))]
     pub tcp_fastopen: Option<u16>,
     /// Only these clients, as in 10.0.0.0/8,fd00::1
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = net)]
@@ -66,7 +66,7 @@ pub struct ListenerFlags {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',', value_parser = net)]
     pub deny: Vec<IpNet>,
     /// Sessions at a time of one client address (of one /64 with IPv6)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number)]
     pub max_sessions_per_ip: Option<NonZeroU32>,
     /// New connections of one client address, as in 100/s or 6000/1m
     #[arg(long, value_name = "RATE", value_parser = rate)]
@@ -81,9 +81,9 @@ pub struct ListenerFlags {
 #[command(next_help_heading = "Backends and sessions")]
 pub struct PoolFlags {
     /// Backends, separated by commas or spaces; an IPv6 address in brackets; or unix:PATH
-    #[arg(long, short = 'b', value_name = "HOST:PORT", num_args = 1.., value_delimiter = ',')]
-    #[arg(default_value = DEFAULT_BACKENDS, value_parser = backend)]
-    pub backends: Vec<Target>,
+    #[arg(long, short = 'b', value_name = "HOST:PORT", num_args = 1..)]
+    #[arg(default_value = DEFAULT_BACKENDS, value_parser = backends)]
+    pub backends: Vec<Targets>,
     /// No backends: connect to where the client wanted before the kernel redirected it here
     #[arg(long, conflicts_with = "backends")]
     pub original_dst: bool,
@@ -99,13 +99,13 @@ pub struct PoolFlags {
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "ip", ignore_case = true)]
     pub sticky_key: Option<StickyKey>,
     /// Connections at a time to each backend; who comes then waits in a queue
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number)]
     pub backend_max_connections: Option<NonZeroU32>,
     /// How long a client waits in that queue
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub queue_timeout: Duration,
     /// How long a backend that came up gets less than its share
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration_or_none)]
     pub slow_start: Option<Duration>,
     /// Seconds that a client is held while no backend can be reached
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
@@ -123,11 +123,11 @@ pub struct PoolFlags {
     #[arg(long, value_name = "IP,...", value_delimiter = ',', value_parser = source)]
     pub source: Vec<IpAddr>,
     /// Probe clients and backends that are silent for this long [default: never]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration_or_none)]
     pub tcp_keepalive: Option<Duration>,
     /// How long clients and backends may leave what they were sent without an acknowledgement [default: the
     /// kernel's, about 15 minutes]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration_or_none)]
     pub tcp_user_timeout: Option<Duration>,
     /// How long a backend may take to accept a connection
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
@@ -145,7 +145,7 @@ pub struct PoolFlags {
     #[arg(long, value_name = "TIME", value_parser = duration_or_none, requires = "max_connection_age")]
     pub max_connection_age_jitter: Option<Duration>,
     /// Ask each backend for GET /status at its port + N, and show what it says [default: off]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = port_offset)]
     pub backend_status_port_offset: Option<NonZeroU16>,
     /// Whether bytes go through pipes, without being copied: while they come in bulk, never, always
     #[arg(long, value_enum, ignore_case = true, default_value = "auto")]
@@ -169,10 +169,10 @@ pub struct HealthFlags {
     #[arg(long, value_name = "PATH", value_parser = http_path)]
     pub health_check_path: Option<String>,
     /// Good answers in a row that bring a backend up
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = number)]
     pub rise: NonZeroU32,
     /// Bad answers in a row that take it down
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value = "3", value_parser = number)]
     pub fall: NonZeroU32,
     /// What becomes of the sessions of a backend that goes down
     #[arg(long, value_enum, ignore_case = true, default_value = "keep")]

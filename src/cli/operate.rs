@@ -113,7 +113,8 @@ pub enum CtlCommand {
     Info,
     /// Whether it works: exit code 0 or 1, as a container's HEALTHCHECK wants it
     Health {
-        /// Whether clients can be served: a listener is open, and a backend is there
+        /// Whether clients should come: not while it stops or a shard does not turn, nor while a pool that a
+        /// listener uses has no usable backend
         #[arg(long)]
         ready: bool,
         /// Whether every thread is alive
@@ -234,7 +235,7 @@ pub enum Explain {
     Client {
         /// An address, with a port or without
         address: String,
-        /// Where it comes in; without it, the first listener
+        /// Where it comes in; needed where there are several listeners
         #[arg(long, value_name = "LISTENER")]
         listener: Option<String>,
     },

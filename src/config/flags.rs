@@ -1,6 +1,7 @@
 //! From the options of the command line to a draft.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use uring::ListenOptions;
 
@@ -90,8 +91,8 @@ fn listener(flags: &ListenerFlags, both_sides: &PoolFlags) -> ListenerDraft {
         options: ListenOptions {
             defer_accept: flags.defer_accept,
             fast_open: flags.tcp_fastopen.unwrap_or(0),
-            keepalive: both_sides.tcp_keepalive,
-            user_timeout: both_sides.tcp_user_timeout,
+            keepalive: some(both_sides.tcp_keepalive),
+            user_timeout: some(both_sides.tcp_user_timeout),
         },
         max_sessions: None,
         access: Access { allow: flags.allow.clone(), deny: flags.deny.clone() },
@@ -126,11 +127,11 @@ fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> 
             .map_err(|problem| wrong("max_connection_age_jitter", problem))?,
         connect: Connect {
             sources: flags.source.clone(),
-            keepalive: flags.tcp_keepalive,
-            user_timeout: flags.tcp_user_timeout,
+            keepalive: some(flags.tcp_keepalive),
+            user_timeout: some(flags.tcp_user_timeout),
         },
         splice: flags.splice.into(),
-        slow_start: flags.slow_start,
+        slow_start: some(flags.slow_start),
         status_port_offset: flags.backend_status_port_offset,
         health: health_config(health)?,
         ..defaults
@@ -141,9 +142,14 @@ fn pool(flags: &PoolFlags, health: &HealthFlags) -> Result<PoolDraft, Problems> 
     Ok(PoolDraft { place: Place::CommandLine, config, backend_places, source_places })
 }
 
+/// A time; none if it is nothing.
+fn some(time: Option<Duration>) -> Option<Duration> {
+    time.filter(|time| !time.is_zero())
+}
+
 fn backends(flags: &PoolFlags) -> Vec<BackendConfig> {
     let max_connections = flags.backend_max_connections;
-    let backends = flags.backends.iter().map(|target| BackendConfig {
+    let backends = flags.backends.iter().flat_map(|some| &some.0).map(|target| BackendConfig {
         max_connections,
         ..BackendConfig::defaults(target.clone(), None)
     });

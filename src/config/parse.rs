@@ -12,12 +12,13 @@ use uring::ListenOptions;
 use super::admin::AdminDraft;
 use super::draft::{At, BACKLOG, Draft, ListenerDraft, PROXY_TIMEOUT, PoolDraft, ProcessDraft};
 use super::plan::{AcceptProxy, Access, On, PerIp, Target};
+use super::pools;
 use super::problem::{Place, Problem, Problems, did_you_mean};
 use super::source::{Raw, Source};
 use super::tables::{
     BackendTable, HealthTable, Key, List, ListenerTable, PoolTable, ProcessTable, keys,
 };
-use super::{pools, value::ListenAddress};
+use super::value::{ListenAddress, OrOff};
 
 /// Reads a configuration. `env` gives environment variables; `file` is its name in messages.
 ///
@@ -185,16 +186,16 @@ impl ListenerSource {
         let proxies = nets(table.accept_proxy);
         let timeout = value(table.proxy_timeout).unwrap_or(PROXY_TIMEOUT);
         let accept_proxy = (!proxies.is_empty()).then_some(AcceptProxy { from: proxies, timeout });
-        let count = |key: Key<super::value::Whole<1, { u32::MAX }>>| -> Option<NonZeroU32> {
-            value(key).map(super::value::Whole::non_zero)
+        let count = |key: Key<OrOff<super::value::Whole<1, { u32::MAX }>>>| -> Option<NonZeroU32> {
+            unless_off(key).map(super::value::Whole::non_zero)
         };
         let per_ip = PerIp {
             sessions: count(table.max_sessions_per_ip),
-            rate: value(table.max_rate_per_ip),
+            rate: unless_off(table.max_rate_per_ip),
         };
         let access = Access { allow: nets(table.allow), deny: nets(table.deny) };
         let options = ListenOptions {
-            defer_accept: value(table.defer_accept),
+            defer_accept: unless_off(table.defer_accept),
             fast_open: value(table.tcp_fastopen).map_or(0, super::value::Whole::small),
             keepalive: some_time(table.tcp_keepalive),
             user_timeout: some_time(table.tcp_user_timeout),
@@ -331,9 +332,9 @@ fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
         engine: value(table.engine).map_or(defaults.engine, |word| word.0),
         max_sessions: at(table.max_sessions, source, |number| number.0),
         buffers: value(table.buffers).map(super::value::Whole::small),
-        busy_poll: value(table.busy_poll).map(|time| time.0),
+        busy_poll: unless_off(table.busy_poll).map(|time| time.0),
         drain_timeout: value(table.drain_timeout).map_or(defaults.drain_timeout, |time| time.0),
-        report_interval: value(table.report_interval),
+        report_interval: unless_off(table.report_interval),
         tcp_info: value(table.tcp_info).map_or(defaults.tcp_info, |word| word.0),
         log_level: value(table.log_level).map_or(defaults.log_level, |word| word.0),
         log_file: value(table.log_file).map(|path| path.0),
@@ -351,6 +352,11 @@ fn process(table: ProcessTable, source: &Source<'_>) -> ProcessDraft {
 /// A value without its place.
 pub(super) fn value<T>(key: Key<T>) -> Option<T> {
     key.map(|spanned| spanned.into_inner().0)
+}
+
+/// A value that is not switched off.
+pub(super) fn unless_off<T>(key: Key<OrOff<T>>) -> Option<T> {
+    value(key).and_then(|value| value.0)
 }
 
 /// A time; none if it is nothing.

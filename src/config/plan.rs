@@ -231,6 +231,10 @@ pub struct BackendConfig {
     pub added: bool,
 }
 
+/// What one word of a command line names: one, or several with commas or spaces between them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets(pub Vec<Target>);
+
 /// What a backend is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::draft::PoolDraft;
-use super::parse::{Own, PoolSource, some_time, value};
+use super::parse::{Own, PoolSource, some_time, unless_off, value};
 use super::plan::{
     BackendConfig, Check, Connect, EjectionConfig, HealthConfig, MaxAge, PoolConfig, Queue,
     StickyConfig,
@@ -15,7 +15,7 @@ use super::plan::{
 use super::problem::Place;
 use super::source::Source;
 use super::tables::{BackendTable, DestinationName, HealthTable, Key, List, PoolTable};
-use super::value::Whole;
+use super::value::{OrOff, Whole};
 use crate::cli::{HealthType, MarkedDown, StickyKey};
 
 /// A pool with its defaults; what does not go together is told of.
@@ -83,7 +83,7 @@ fn combine_rest(table: PoolTable, name: String, own: &Own, source: &mut Source<'
         max_age,
         splice: value(table.splice).map_or(defaults.splice, |word| word.0.into()),
         slow_start: some_time(table.slow_start),
-        status_port_offset: value(table.status_port_offset),
+        status_port_offset: unless_off(table.status_port_offset),
         ..defaults
     }
 }
@@ -111,12 +111,12 @@ fn sticky(
 }
 
 fn max_age(
-    age: Key<std::time::Duration>,
+    age: Key<OrOff<std::time::Duration>>,
     jitter: Key<super::value::TimeOrNone>,
     own: &Own,
     source: &mut Source<'_>,
 ) -> Option<MaxAge> {
-    let Some(age) = value(age) else {
+    let Some(age) = unless_off(age) else {
         does_nothing(own, "max_connection_age_jitter", "max_connection_age", source);
         return None;
     };

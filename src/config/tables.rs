@@ -17,7 +17,7 @@ use uring::CpuList;
 use super::admin::AdminListen;
 use super::plan::{OnUnavailable, Rate, SessionLogTo};
 use super::value::{
-    BackendAddress, BusyPoll, FilePath, Fraction, FromValue, HttpPath, ListenAddress, Name,
+    BackendAddress, BusyPoll, FilePath, Fraction, FromValue, HttpPath, ListenAddress, Name, OrOff,
     SourceAddress, StatusRange, TimeOrNone, Whole, Word,
 };
 use crate::cli::{
@@ -45,9 +45,9 @@ pub(super) struct ProcessTable {
     pub(super) engine: Key<Word<EngineName>>,
     pub(super) max_sessions: Key<Whole<1, { u32::MAX }>>,
     pub(super) buffers: Key<Whole<1, 32768>>,
-    pub(super) busy_poll: Key<BusyPoll>,
+    pub(super) busy_poll: Key<OrOff<BusyPoll>>,
     pub(super) drain_timeout: Key<TimeOrNone>,
-    pub(super) report_interval: Key<Duration>,
+    pub(super) report_interval: Key<OrOff<Duration>>,
     pub(super) tcp_info: Key<Word<OnOff>>,
     pub(super) log_level: Key<Word<LogLevel>>,
     pub(super) log_file: Key<FilePath>,
@@ -69,14 +69,14 @@ pub(super) struct ListenerTable {
     pub(super) listen: Option<Spanned<List<ListenAddress>>>,
     pub(super) pool: Key<Name>,
     pub(super) backlog: Key<Whole<1, 65535>>,
-    pub(super) max_sessions: Key<Whole<1, { u32::MAX }>>,
+    pub(super) max_sessions: Key<OrOff<Whole<1, { u32::MAX }>>>,
     pub(super) allow: Option<Spanned<List<IpNet>>>,
     pub(super) deny: Option<Spanned<List<IpNet>>>,
-    pub(super) max_sessions_per_ip: Key<Whole<1, { u32::MAX }>>,
-    pub(super) max_rate_per_ip: Key<Rate>,
+    pub(super) max_sessions_per_ip: Key<OrOff<Whole<1, { u32::MAX }>>>,
+    pub(super) max_rate_per_ip: Key<OrOff<Rate>>,
     pub(super) accept_proxy: Option<Spanned<List<IpNet>>>,
     pub(super) proxy_timeout: Key<Duration>,
-    pub(super) defer_accept: Key<Duration>,
+    pub(super) defer_accept: Key<OrOff<Duration>>,
     pub(super) tcp_fastopen: Key<Whole<0, 65535>>,
     pub(super) tcp_keepalive: Key<TimeOrNone>,
     pub(super) tcp_user_timeout: Key<TimeOrNone>,
@@ -103,7 +103,7 @@ pub(super) struct PoolTable {
     pub(super) session_failover: Key<bool>,
     pub(super) on_marked_down: Key<Word<MarkedDown>>,
     pub(super) send_proxy: Key<Word<ProxyName>>,
-    pub(super) max_connection_age: Key<Duration>,
+    pub(super) max_connection_age: Key<OrOff<Duration>>,
     pub(super) max_connection_age_jitter: Key<TimeOrNone>,
     pub(super) source: Option<Spanned<List<SourceAddress>>>,
     pub(super) tcp_keepalive: Key<TimeOrNone>,
@@ -113,7 +113,7 @@ pub(super) struct PoolTable {
     pub(super) eject_after: Key<Whole<0, { u32::MAX }>>,
     pub(super) eject_time: Key<Duration>,
     pub(super) eject_time_max: Key<Duration>,
-    pub(super) status_port_offset: Key<NonZeroU16>,
+    pub(super) status_port_offset: Key<OrOff<NonZeroU16>>,
 }
 
 /// `[pool.NAME.health]`

@@ -80,6 +80,73 @@ fn what_is_not_said_is_the_default() {
 }
 
 #[test]
+fn off_takes_a_default_back() {
+    let text = r#"
+        [defaults]
+        max_sessions = 5
+        max_sessions_per_ip = 6
+        max_rate_per_ip = "7/s"
+        defer_accept = "8s"
+        tcp_keepalive = "9s"
+        tcp_user_timeout = "9s"
+        max_connection_age = "10m"
+        slow_start = "11s"
+        status_port_offset = 12
+        [[listener]]
+        listen = "h:1"
+        pool = "a"
+        [[listener]]
+        listen = "h:2"
+        pool = "b"
+        max_sessions = "off"
+        max_sessions_per_ip = "off"
+        max_rate_per_ip = "off"
+        defer_accept = "off"
+        tcp_keepalive = "off"
+        tcp_user_timeout = "off"
+        [pool.a]
+        backends = ["b:1"]
+        [pool.b]
+        backends = ["b:1"]
+        tcp_keepalive = "off"
+        tcp_user_timeout = "off"
+        max_connection_age = "off"
+        slow_start = "off"
+        status_port_offset = "off"
+        [process]
+        busy_poll = "off"
+        report_interval = "off"
+    "#;
+    let draft = good(text);
+    let [on, off] = [0, 1].map(|index| &draft.listeners[index]);
+    let limits = |one: &super::draft::ListenerDraft| {
+        let options = &one.options;
+        [
+            one.max_sessions.is_some(),
+            one.per_ip.sessions.is_some(),
+            one.per_ip.rate.is_some(),
+            options.defer_accept.is_some(),
+            options.keepalive.is_some(),
+            options.user_timeout.is_some(),
+        ]
+    };
+    assert_eq!((limits(on), limits(off)), ([true; 6], [false; 6]));
+    let [on, off] = [0, 1].map(|index| &draft.pools[index].config);
+    let has = |one: &super::plan::PoolConfig| {
+        let connect = &one.connect;
+        [
+            one.max_age.is_some(),
+            one.slow_start.is_some(),
+            one.status_port_offset.is_some(),
+            connect.keepalive.is_some(),
+            connect.user_timeout.is_some(),
+        ]
+    };
+    assert_eq!((has(on), has(off)), ([true; 5], [false; 5]));
+    assert_eq!((draft.process.busy_poll, draft.process.report_interval), (None, None));
+}
+
+#[test]
 fn defaults_hold_where_nothing_else_is_said() {
     let text = r#"
         [defaults]

@@ -1,13 +1,14 @@
 //! Times, rates, networks and addresses as people write them, on the command line and in a file.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::plan::{On, Rate, SessionLogTo, Target};
-use super::value::{FromValue as _, HttpPath, SourceAddress};
+use super::plan::{On, Rate, SessionLogTo, Target, Targets};
+use super::value::{FromValue as _, HttpPath, SourceAddress, Whole};
 use crate::cli::Endpoint;
 
 /// A time that is longer than nothing.
@@ -103,6 +104,38 @@ pub(crate) fn source(text: &str) -> Result<IpAddr, String> {
         IpAddr::V6(link) if link.is_unicast_link_local() => Err(wrong("is good for one link only")),
         one => Ok(one),
     }
+}
+
+/// A number that is not 0.
+pub(crate) fn number(text: &str) -> Result<NonZeroU32, String> {
+    Whole::<1, { u32::MAX }>::from_text(text).map(Whole::non_zero)
+}
+
+/// What is added to a port.
+pub(crate) fn port_offset(text: &str) -> Result<NonZeroU16, String> {
+    text.trim().parse().map_err(|_| "write a whole number from 1 to 65535".to_owned())
+}
+
+/// What can be connected to, as one word of a command line; a path may have spaces in it.
+pub(crate) fn backends(text: &str) -> Result<Targets, String> {
+    let words = |part: &'_ str| -> Vec<String> {
+        match part.trim_start().starts_with("unix:") {
+            true => vec![part.trim_start().to_owned()],
+            false => part.split_whitespace().map(str::to_owned).collect(),
+        }
+    };
+    let words: Vec<String> = text.split(',').flat_map(words).collect();
+    if words.is_empty() {
+        return Err(format!("it is empty; {FORM}"));
+    }
+    let targets: Result<_, String> = words
+        .iter()
+        .map(|word| match (backend(word), words.len()) {
+            (Err(problem), 2..) => Err(format!("`{word}`: {problem}")),
+            (target, _) => target,
+        })
+        .collect();
+    targets.map(Targets)
 }
 
 /// What can be connected to: port 0 cannot.

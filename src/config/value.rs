@@ -50,6 +50,10 @@ pub(crate) trait FromValue: Sized {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimeOrNone(pub(crate) Duration);
 
+/// Something, or the word that takes it back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrOff<T>(pub(crate) Option<T>);
+
 /// How long a shard looks for work before it sleeps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BusyPoll(pub(crate) Duration);
@@ -128,11 +132,26 @@ impl FromValue for TimeOrNone {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        duration_or_none(text).map(Self)
+        let time = if text == OFF { Ok(Duration::ZERO) } else { duration_or_none(text) };
+        time.map(Self)
     }
 
     fn from_integer(number: i64) -> Result<Self, String> {
         Duration::from_integer(number).map(Self)
+    }
+}
+
+impl<T: FromValue> FromValue for OrOff<T> {
+    fn how() -> String {
+        format!("{}, or \"off\"", T::how())
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == OFF { Ok(Self(None)) } else { T::from_text(text).map(|value| Self(Some(value))) }
+    }
+
+    fn from_integer(number: i64) -> Result<Self, String> {
+        T::from_integer(number).map(|value| Self(Some(value)))
     }
 }
 
@@ -450,6 +469,9 @@ fn words<T: ValueEnum>() -> Vec<Vec<String>> {
     let words = T::value_variants().iter().filter_map(ValueEnum::to_possible_value);
     words.map(|word| word.get_name_and_aliases().map(str::to_lowercase).collect()).collect()
 }
+
+/// Takes back what a default gives.
+const OFF: &str = "off";
 
 /// Those that HTTP has.
 const CODES: std::ops::RangeInclusive<u16> = 100..=599;

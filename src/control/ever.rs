@@ -15,7 +15,10 @@ pub struct Ever {
     backends: BTreeMap<(String, String), Arc<Tallies>>,
     /// By pool: of backends that were forgotten.
     gone: BTreeMap<String, Arc<Tallies>>,
-    listeners: BTreeMap<String, Arc<ListenerTallies>>,
+    /// By listener and address.
+    listeners: BTreeMap<(String, String), Arc<ListenerTallies>>,
+    /// By listener: of addresses that were forgotten.
+    gone_listeners: BTreeMap<String, Arc<ListenerTallies>>,
     /// By pool: clients that its tables of sticky clients had no room for.
     pushed_out: BTreeMap<String, Arc<AtomicU64>>,
     /// By listener: clients that its tables of limits had no room for.
@@ -31,6 +34,7 @@ impl Ever {
             backends: BTreeMap::new(),
             gone: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            gone_listeners: BTreeMap::new(),
             pushed_out: BTreeMap::new(),
             unlimited: BTreeMap::new(),
         }
@@ -47,12 +51,23 @@ impl Ever {
         Arc::clone(known.or_insert_with(|| Arc::new(Tallies::new(shards))))
     }
 
-    /// What is counted of a listener.
-    pub fn listener(&mut self, name: &str) -> Arc<ListenerTallies> {
-        forget_some(&mut self.listeners, |_, _| ());
-        let shards = self.shards;
-        let known = self.listeners.entry(name.to_owned());
+    /// What is counted at one address of a listener.
+    pub fn listener(&mut self, name: &str, address: &str) -> Arc<ListenerTallies> {
+        let (shards, all_gone) = (self.shards, &mut self.gone_listeners);
+        forget_some(&mut self.listeners, |(name, _), gone| match all_gone.get(name) {
+            Some(all) => all.absorb(gone),
+            None => drop(all_gone.insert(name.clone(), Arc::clone(gone))),
+        });
+        let known = self.listeners.entry((name.to_owned(), address.to_owned()));
         Arc::clone(known.or_insert_with(|| Arc::new(ListenerTallies::new(shards))))
+    }
+
+    /// Of every address that a listener has or had.
+    pub fn of_listener(&self, name: &str) -> impl Iterator<Item = &Arc<ListenerTallies>> {
+        let from = (name.to_owned(), String::new());
+        let addresses =
+            self.listeners.range(from.clone()..).take_while(move |((name, _), _)| *name == from.0);
+        addresses.map(|(_, tallies)| tallies).chain(self.gone_listeners.get(name))
     }
 
     /// Counts clients that the sticky table of a pool has no room for.
@@ -112,8 +127,26 @@ mod tests {
         ever.backend("other", "a");
         assert_eq!(ever.of_pool("web").map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(ever.of_pool("we").count(), 0);
-        ever.listener("x").of(0).accepted.add(1);
-        assert_eq!(ever.listener("x").accepted(), 1);
+    }
+
+    #[test]
+    fn each_address_of_a_listener_is_counted_and_the_sum_keeps_those_that_are_gone() {
+        let mut ever = Ever::new(2);
+        let sum = |ever: &Ever| ever.of_listener("x").map(|one| one.accepted()).sum::<u64>();
+        ever.listener("x", "a:1").of(0).accepted.add(1);
+        ever.listener("x", "b:1").of(1).accepted.add(2);
+        ever.listener("xy", "a:1").of(1).accepted.add(4);
+        assert_eq!(ever.listener("x", "a:1").accepted(), 1);
+        assert_eq!(sum(&ever), 3);
+        for number in 0..3 * REMEMBERED {
+            let tallies = ever.listener("x", &format!("gone:{number}"));
+            tallies.of(1).accepted.add(1);
+            tallies.of(1).ended[0].add(2);
+        }
+        assert!(ever.listeners.len() <= REMEMBERED + 1);
+        assert_eq!(sum(&ever), 3 + 3 * REMEMBERED as u64);
+        let ended: u64 = ever.of_listener("x").map(|one| one.ended()[0]).sum();
+        assert_eq!(ended, 6 * REMEMBERED as u64);
     }
 
     #[test]

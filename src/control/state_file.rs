@@ -8,6 +8,8 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::{BackendConfig, ListenerConfig};
@@ -91,6 +93,17 @@ pub fn load(path: &Path) -> Result<Overrides, StateError> {
     decode(&text).map_err(|problem| StateError::Corrupt(path.to_owned(), problem))
 }
 
+/// Whether it can be used; nothing is written.
+///
+/// # Errors
+/// A [`StateError`].
+pub fn check(path: &Path) -> Result<(), StateError> {
+    load(path)?;
+    let may_make = AccessFlags::W_OK | AccessFlags::X_OK;
+    let unwritable = |error: Errno| StateError::Unwritable(path.to_owned(), error.into());
+    access(folder_of(path), may_make).map_err(unwritable)
+}
+
 /// Looks up the backends that were added. One whose name stands for nothing now, or that is where a
 /// listener is, is kept and not in force; these are said.
 pub fn look_up(overrides: &mut Overrides, listeners: &[ListenerConfig]) -> Vec<String> {
@@ -112,11 +125,15 @@ pub fn save(path: &Path, text: &str) -> Result<(), StateError> {
     write_beside(path, text).map_err(|error| StateError::Unwritable(path.to_owned(), error))
 }
 
-fn write_beside(path: &Path, text: &str) -> io::Result<()> {
-    let folder = match path.parent() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
-    };
+    }
+}
+
+fn write_beside(path: &Path, text: &str) -> io::Result<()> {
+    let folder = folder_of(path);
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(".new");
     let beside = folder.join(name);

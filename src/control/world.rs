@@ -327,7 +327,7 @@ impl World {
         pool: Arc<Pool>,
         changes: &mut Changes,
     ) -> KnownListener {
-        let tallies = self.ever.listener(&config.name);
+        let tallies = self.ever.listener(&config.name, &address.to_string());
         let forgotten = self.ever.forgotten(&config.name);
         let known = self.known(config);
         if let Some(known) = known

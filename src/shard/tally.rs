@@ -201,6 +201,14 @@ impl ListenerTallies {
         &self.0[shard]
     }
 
+    /// Takes over what was counted at an address that is gone for good. Nobody may count in either
+    /// meanwhile.
+    pub(crate) fn absorb(&self, gone: &Self) {
+        let own = &self.0[0];
+        own.accepted.add(gone.accepted());
+        own.ended.iter().zip(gone.ended()).for_each(|(counter, count)| counter.add(count));
+    }
+
     /// Connections accepted, over all shards.
     #[must_use]
     pub fn accepted(&self) -> u64 {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::api::{Backend, Bytes, Latency, Pool, Shard, Status};
+use crate::api::{Backend, Bytes, Latency, Listener, Pool, Shard, Status};
 use crate::quantile;
 
 /// Bytes a second, and how much of that was spliced.
@@ -83,9 +83,10 @@ impl Rates {
         let pools = by(&before.pools, |pool| pool.name.as_str());
         let backends = by(&before.backends, key);
         let shards = by(&before.shards, |shard| shard.index);
-        let listeners = by(&before.listeners, |listener| listener.name.as_str());
+        let which = |listener: &Listener| (listener.name.clone(), listener.address.clone());
+        let listeners = by(&before.listeners, which);
         let accepted = now.listeners.iter().map(|listener| {
-            let before = listeners.get(listener.name.as_str()).map_or(0, |before| before.accepted);
+            let before = listeners.get(&which(listener)).map_or(0, |before| before.accepted);
             over.count(before, listener.accepted)
         });
         let ended = |status: &Status| status.ended.values().sum();
@@ -233,8 +234,12 @@ mod tests {
         before.backends = vec![backend("a", 10, 100, 0), backend("b", 5, 0, 0)];
         // In another order, one is new, one is gone.
         now.backends = vec![backend("c", 4, 0, 0), backend("a", 30, 300, 600)];
-        before.listeners = vec![Listener { accepted: 15, ..Listener::default() }];
-        now.listeners = vec![Listener { accepted: 35, ..Listener::default() }];
+        let listener = |address: &str, accepted| {
+            let (name, address) = ("web".to_owned(), address.to_owned());
+            Listener { name, address, accepted, ..Listener::default() }
+        };
+        before.listeners = vec![listener("a:1", 15), listener("b:1", 100)];
+        now.listeners = vec![listener("a:1", 33), listener("b:1", 102)];
         let rates = Rates::between(&before, &now).expect("time passed");
         assert_eq!(rates.accepted, 10.0);
         let [c, a] = rates.backends[..] else { panic!("two backends") };

@@ -96,6 +96,36 @@ fn a_source_that_this_host_does_not_have_is_refused_with_the_cure() {
 }
 
 #[test]
+fn check_sees_what_a_start_would_meet_in_the_file_system_and_makes_nothing() {
+    let folder = std::env::temp_dir().join(format!("evenkeel-check-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let at = |name: &str| folder.join(name).display().to_string();
+    std::fs::write(at("file"), "no socket").unwrap();
+    let before = ["--port", "0", "--backends", "127.0.0.1:1"];
+    for (option, value, says) in [
+        ("--state-file", at("none/state"), "its directory must be there"),
+        ("--state-file", at("file"), "cannot be understood"),
+        ("--admin", format!("unix:{}", at("none/socket")), "its directory does not exist"),
+        ("--admin", format!("unix:{}", at("file")), "there is a file that is no socket"),
+        ("--host", format!("unix:{}", at("none/socket")), "its directory does not exist"),
+    ] {
+        for command in [&[][..], &["check"]] {
+            let ended = run(&[command, &before, &[option, &value]].concat());
+            assert_eq!(ended.code, Some(1), "{option} {value}: {ended:?}");
+            assert!(ended.stderr.contains(says), "{option} {value}: {}", ended.stderr);
+        }
+    }
+    let good = [("--state-file", at("state")), ("--admin", format!("unix:{}", at("socket")))];
+    for (option, value) in good {
+        let ended = run(&[&["check"][..], &before, &[option, &value]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stdout.ends_with("this can be used, if its ports are free when it starts\n"));
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "a look makes nothing");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_reload_changes_where_connections_come_from_and_nothing_if_that_is_not_here() {
     let backend = Backend::running(say_who_comes);
     let from = |source| format!("source = \"{source}\"\n");

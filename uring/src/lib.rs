@@ -80,5 +80,5 @@ pub use socket::{
 };
 pub use tcp_info::TcpInfo;
 pub use token::{Op, Owner, Token};
-pub use unix::{SocketFile, UnixListen, UnixListenError, listen_unix};
+pub use unix::{SocketFile, UnixListen, UnixListenError, check_unix, listen_unix};
 pub use wake::{WakeSource, Waker, wake_pair};

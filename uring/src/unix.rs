@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{AccessFlags, access};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::setup::errno;
@@ -118,6 +119,29 @@ pub fn listen_unix(how: &UnixListen) -> Result<(OwnedFd, SocketFile), UnixListen
         _ => UnixListenError::Other(path.clone(), error),
     })?;
     Ok((socket.into(), file))
+}
+
+/// Whether a listener could be made at `path`, whoever listens there now; nothing is made.
+///
+/// # Errors
+/// As [`listen_unix`], but never that someone listens there.
+pub fn check_unix(path: &Path) -> Result<(), UnixListenError> {
+    SockAddr::unix(path).map_err(|_| UnixListenError::TooLong(path.to_owned()))?;
+    match path.symlink_metadata() {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(UnixListenError::NotASocket(path.to_owned()));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(UnixListenError::Other(path.to_owned(), error));
+        }
+        _ => {}
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let may_make = AccessFlags::W_OK | AccessFlags::X_OK;
+    access(folder.unwrap_or(Path::new(".")), may_make).map_err(|error| match error {
+        Errno::ENOENT => UnixListenError::NoDirectory(path.to_owned()),
+        _ => UnixListenError::Other(path.to_owned(), error.into()),
+    })
 }
 
 fn stream() -> io::Result<Socket> {

@@ -1,6 +1,7 @@
 //! Why something is as it is: what a person would otherwise put together from the log, the
 //! configuration and the state of all shards.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -230,21 +231,20 @@ pub(super) async fn client(
 
 fn which_listener(app: &App, named: Option<&str>) -> Result<Arc<Listener>, Refusal> {
     let listeners = app.handle.shared().snapshot().listeners.clone();
-    let names: Vec<_> = listeners.iter().map(|one| one.name.clone()).collect();
+    // A name with several addresses is there once.
+    let names: BTreeSet<_> = listeners.iter().map(|one| one.name.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
     match (named, listeners.as_slice()) {
         (None, [one]) => Ok(Arc::clone(one)),
         (None, _) => Err(Refusal::wrong(format!(
-            "there are several listeners; write listener= one of {}",
-            names.join(", ")
+            "there are several listeners; name one (`ctl explain client --listener NAME`, or \
+             listener=NAME in the query): {names}"
         ))),
         (Some(named), all) => {
             let found =
                 all.iter().find(|one| one.name == named || one.address.to_string() == named);
             found.cloned().ok_or_else(|| {
-                Refusal::nothing_there(format!(
-                    "there is no listener `{named}`; there are {}",
-                    names.join(", ")
-                ))
+                Refusal::nothing_there(format!("there is no listener `{named}`; there are {names}"))
             })
         }
     }

@@ -105,13 +105,18 @@ fn under_the_lock(balancer: &Handle) -> (Vec<ListenerSeen>, Vec<PoolKnown>) {
 fn listeners(world: &World) -> Vec<ListenerSeen> {
     let mut by_name: BTreeMap<&str, ListenerSeen> = BTreeMap::new();
     for listener in world.listeners() {
-        let seen = by_name.entry(&listener.name).or_insert_with(|| ListenerSeen {
-            name: listener.name.clone(),
-            pool: listener.pool.name.clone(),
-            // All addresses of one name are counted together.
-            accepted: listener.tallies.accepted(),
-            ended: listener.tallies.ended(),
-            ..ListenerSeen::default()
+        let seen = by_name.entry(&listener.name).or_insert_with(|| {
+            // Those that a reload took away, too: a sum does not go backwards.
+            let mut seen = ListenerSeen {
+                name: listener.name.clone(),
+                pool: listener.pool.name.clone(),
+                ..ListenerSeen::default()
+            };
+            for tallies in world.ever().of_listener(&listener.name) {
+                seen.accepted += tallies.accepted();
+                seen.ended.iter_mut().zip(tallies.ended()).for_each(|(sum, one)| *sum += one);
+            }
+            seen
         });
         if let Some(per_ip) = &listener.per_ip {
             let [clients, forgotten] = seen.per_ip.get_or_insert_default();

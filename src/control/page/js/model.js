@@ -65,9 +65,9 @@ class Model {
     const seconds = (now.time_ms - before.time_ms) / 1000;
     this.followBackends(now, before, seconds);
     this.followShards(now, before, seconds);
-    const accepted = new Map(before.listeners.map((one) => [one.name, one.accepted]));
-    this.listenerRates = new Map(now.listeners.filter(({ name }) => accepted.has(name))
-      .map(({ name, accepted: total }) => [name, Math.max(0, total - accepted.get(name)) / seconds]));
+    const accepted = new Map(before.listeners.map((one) => [one.address, one.accepted]));
+    this.listenerRates = new Map(now.listeners.filter(({ address }) => accepted.has(address))
+      .map(({ address, accepted: total }) => [address, Math.max(0, total - accepted.get(address)) / seconds]));
     this.sample(now, before, seconds);
   }
 

@@ -129,7 +129,7 @@ function drawListeners({ status, listenerRates }) {
   drawRows(body, status.listeners.map((one) => [
     one.address === one.name ? one.name : `${one.name} ${one.address}`, one.pool,
     count(one.sessions) + (one.max_sessions ? ` / ${count(one.max_sessions)}` : ""),
-    listenerRates.has(one.name) ? digits3(listenerRates.get(one.name)) : NONE,
+    listenerRates.has(one.address) ? digits3(listenerRates.get(one.address)) : NONE,
     count(one.waiting), count(one.denied),
   ]));
   say(byId("listeners-note"), `${many(sum(status.listeners, (one) => one.waiting), "client")} waiting for room`);
