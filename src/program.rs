@@ -313,9 +313,10 @@ fn block_signals() -> io::Result<SigSet> {
 fn kept(config: &Config) -> Result<Overrides, StateError> {
     let Some(path) = &config.process.state_file else { return Ok(Overrides::default()) };
     let mut overrides = state_file::load(path)?;
-    let mut lost = overrides.forget_unfit(&config.pools);
-    lost.extend(state_file::look_up(&mut overrides, &config.listeners));
-    for what in lost {
+    for what in overrides.forget_unfit(&config.pools) {
+        warn!("{} kept what has no place any more, and forgets it: {what}", path.display());
+    }
+    for what in state_file::look_up(&mut overrides, &config.listeners) {
         warn!("of what {} keeps, this is not in force: {what}", path.display());
     }
     state_file::save(path, &state_file::encode(&overrides))?;

@@ -213,7 +213,9 @@ impl Manager {
         mut lost: Vec<String>,
         by: &str,
     ) -> Result<Event, BindError> {
-        lost.extend(overrides.forget_unfit(&config.pools));
+        let forgotten = overrides.forget_unfit(&config.pools);
+        let forgets = !forgotten.is_empty();
+        lost.extend(forgotten);
         let pools = overrides.over(&config.pools);
         let mut changes = self.balancer.apply(&config.listeners, &pools)?;
         changes.ignored.extend(telling::needs_restart(&self.config.process, &config.process));
@@ -227,6 +229,10 @@ impl Manager {
         self.config.process.admin.token = config.process.admin.token;
         self.overrides = overrides;
         self.keep_in_step();
+        if forgets {
+            // What is forgotten now shall not come back with the next start. How that went is told.
+            drop(self.keep());
+        }
         Ok(self.tell_reload(&changes, &lost, by))
     }
 

@@ -9,8 +9,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, access};
 use serde::{Deserialize, Serialize};
+use uring::errno;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::plan::{BackendConfig, ListenerConfig};
 use crate::config::{new_backend, text};
@@ -83,14 +86,31 @@ struct ChangedEntry {
 /// A [`StateError`]: what cannot be read is not taken for nothing.
 pub fn load(path: &Path) -> Result<Overrides, StateError> {
     let unreadable = |error| StateError::Unreadable(path.to_owned(), error);
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let corrupt = |problem: String| StateError::Corrupt(path.to_owned(), problem);
+    let text = match read(path) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Overrides::default()),
         Err(error) => return Err(unreadable(error)),
     };
-    let mut text = String::new();
-    file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    decode(&text).map_err(|problem| StateError::Corrupt(path.to_owned(), problem))
+    let text = String::from_utf8(text).map_err(|error| corrupt(error.to_string()))?;
+    decode(&text).map_err(corrupt)
+}
+
+/// All of it. Who opens a pipe waits for its writer, so that is not asked for.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What tells one version of the file from another; nothing if there is none to be read.
+#[must_use]
+pub fn version(path: &Path) -> Option<u64> {
+    read(path).ok().map(|text| xxh3_64(&text))
 }
 
 /// Whether it can be used; nothing is written.
@@ -101,7 +121,8 @@ pub fn check(path: &Path) -> Result<(), StateError> {
     load(path)?;
     let may_make = AccessFlags::W_OK | AccessFlags::X_OK;
     let unwritable = |error: Errno| StateError::Unwritable(path.to_owned(), error.into());
-    access(folder_of(path), may_make).map_err(unwritable)
+    let target = followed(path).map_err(|error| StateError::Unwritable(path.to_owned(), error))?;
+    access(folder_of(&target), may_make).map_err(unwritable)
 }
 
 /// Looks up the backends that were added. One whose name stands for nothing now, or that is where a
@@ -133,6 +154,8 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn write_beside(path: &Path, text: &str) -> io::Result<()> {
+    // The file that a link leads to is replaced, not the link.
+    let path = &followed(path)?;
     let folder = folder_of(path);
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
     name.push(".new");
@@ -148,6 +171,23 @@ fn write_beside(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
     File::open(folder)?.sync_all()
+}
+
+/// Where links lead, also if nothing is there yet.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match path.read_link() {
+            // An absolute one replaces all of it.
+            Ok(target) => path = folder_of(&path).join(target),
+            // Nothing there, or something else than a link.
+            Err(error) => match errno(&error) {
+                Errno::ENOENT | Errno::EINVAL => return Ok(path),
+                _ => return Err(error),
+            },
+        }
+    }
+    Err(Errno::ELOOP.into())
 }
 
 /// As it is written.
@@ -227,6 +267,9 @@ fn checked(weight: u16) -> Result<u16, String> {
 
 const FORMAT: &str = "evenkeel-state-1";
 
+/// As the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
 /// Thousands of changes.
 const LARGEST: u64 = 8 << 20;
 
@@ -284,6 +327,35 @@ mod tests {
                 assert!(decode(&good[..cut]).is_err(), "{}", &good[..cut]);
             }
         }
+    }
+
+    #[test]
+    fn where_a_link_leads_is_the_file_and_what_is_none_is_said_to_be_none() {
+        use std::os::unix::fs::symlink;
+        let folder = std::env::temp_dir().join(format!("evenkeel-link-{}", std::process::id()));
+        let volume = folder.join("volume");
+        std::fs::create_dir_all(&volume).expect("there is a place for temporary files");
+        let link = folder.join("state.json");
+        symlink("second", &link).expect("a name that is free");
+        symlink(volume.join("real.json"), folder.join("second")).expect("a name that is free");
+        for _ in 0..2 {
+            check(&link).expect("it can be made");
+            save(&link, &encode(&some())).expect("it can be written");
+            assert!(link.is_symlink() && volume.join("real.json").is_file());
+            assert_eq!(load(&link).expect("it was written"), some());
+        }
+        let first = version(&link);
+        std::fs::write(&link, "\u{e4}").expect("it can be written");
+        assert!(first.is_some() && version(&link) != first);
+        std::fs::write(&link, [0xff]).expect("it can be written");
+        assert!(matches!(load(&link), Err(StateError::Corrupt(..))));
+        let pipe = folder.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a name that is free");
+        let error = load(&pipe).expect_err("it is a pipe").to_string();
+        assert!(error.contains("it is no file"), "{error}");
+        symlink("loop", folder.join("loop")).expect("a name that is free");
+        assert!(save(&folder.join("loop"), "").is_err());
+        std::fs::remove_dir_all(&folder).expect("it was made here");
     }
 
     #[test]

@@ -79,6 +79,47 @@ fn with_a_state_file_changes_survive_a_reload_and_a_restart() {
     let event = last_reload(&scene);
     assert!(event.message.contains(&format!("web/{} (changed", a.address)), "{event:?}");
     assert_eq!(scene.in_force().len(), 1);
+    // And it stays so when the file has that place again.
+    scene.file.reload(&scene.balancer, &web(&[a.address, b.address], ""));
+    let text = std::fs::read_to_string(&state).unwrap();
+    assert!(!text.contains(&a.address.to_string()), "{text}");
+    let scene = scene.restart(&options);
+    assert_eq!(scene.backend(&a.address.to_string()).weight, 1);
+    let started = scene.events().into_iter().find(|event| event.kind == "state");
+    let told = started.expect("what is over the configuration is told").message;
+    assert!(told.contains(&format!("web/{} removed", b.address)), "{told}");
+    assert!(told.contains("web/new added"), "{told}");
+}
+
+#[test]
+fn a_reload_says_what_is_kept_over_the_file() {
+    let folder = ConfigFile::new("");
+    let state = folder.folder().join("state.json");
+    let (scene, [a, b, _c]) = changed(&format!("--state-file {}", state.display()));
+    scene.file.reload(&scene.balancer, &web(&[a.address, b.address], ""));
+    let said = last_reload(&scene).message;
+    let kept = format!("over it, from the state file: web/{} removed, web/new added", b.address);
+    assert!(said.contains(&kept), "{said}");
+}
+
+#[test]
+fn a_state_file_that_somebody_else_wrote_is_not_overwritten_without_a_word() {
+    let folder = ConfigFile::new("");
+    let state = folder.folder().join("state.json");
+    let (scene, [a, ..]) = changed(&format!("--state-file {}", state.display()));
+    let somebodys = |scene: &Scene| {
+        let events = scene.events().into_iter();
+        events.filter(|event| event.message.contains("somebody else's")).count()
+    };
+    let path = format!("PATCH /api/pools/web/backends/{}", a.address);
+    assert_eq!(scene.tell(&path, "{\"weight\":8}").status, 200);
+    assert_eq!(somebodys(&scene), 0, "its own writing is none");
+    std::fs::write(&state, "{\"format\":\"evenkeel-state-1\",\"pools\":{}}").unwrap();
+    assert_eq!(scene.tell(&path, "{\"weight\":9}").status, 200);
+    assert_eq!(somebodys(&scene), 1);
+    std::fs::remove_file(&state).unwrap();
+    assert_eq!(scene.tell(&path, "{\"weight\":10}").status, 200);
+    assert_eq!(somebodys(&scene), 1, "who removes it wants it gone");
 }
 
 #[test]

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::config::plan::{BackendConfig, PoolConfig};
 use crate::control::admin::{Change, Done, Refusal, Request};
 use crate::control::events::{Kind, News};
 use crate::control::overrides::{Changed, Overrides};
-use crate::control::state_file::{encode, save};
+use crate::control::state_file::{StateError, encode, save, version};
 use crate::core::wanted::AdminState;
 
 use super::Manager;
@@ -20,21 +21,31 @@ use super::Manager;
 #[derive(Clone, Debug)]
 pub(super) struct Keeper {
     path: PathBuf,
-    /// Held while it is written: who comes later waits, and writes later.
-    turn: Arc<Mutex<()>>,
+    /// Held while it is written: who comes later waits, and writes later. The version that this
+    /// program wrote or read last.
+    turn: Arc<Mutex<Option<u64>>>,
 }
 
 impl Keeper {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, turn: Arc::default() }
+        let known = version(&path);
+        Self { path, turn: Arc::new(Mutex::new(known)) }
     }
 
-    /// Writes all of it, away from the control thread.
-    async fn keep(self, text: String) -> Result<(), String> {
-        let _turn = self.turn.lock().await;
-        let saved = tokio::task::spawn_blocking(move || save(&self.path, &text)).await;
-        match saved {
-            Ok(Ok(())) => Ok(()),
+    /// Writes all of it, away from the control thread; whether what was there was somebody else's.
+    async fn keep(self, text: String) -> Result<bool, String> {
+        let mut known = self.turn.lock().await;
+        let last = *known;
+        let saved = tokio::task::spawn_blocking(move || {
+            let found = version(&self.path);
+            save(&self.path, &text)?;
+            Ok::<_, StateError>((found.is_some() && found != last, version(&self.path)))
+        });
+        match saved.await {
+            Ok(Ok((others, written))) => {
+                *known = written;
+                Ok(others)
+            }
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         }
@@ -142,22 +153,39 @@ impl Manager {
         self.keep_in_step();
         info!("{}: {}", news.evidence, news.message);
         self.app.events.push(news);
-        let Some(keeper) = self.keeper.clone() else {
-            let _ = done.send(Ok(()));
-            return;
-        };
+        match self.keep() {
+            None => drop(done.send(Ok(()))),
+            // Changes are said to be done in their order.
+            Some(keeping) => drop(tokio::task::spawn_local(async move {
+                let kept = keeping.await.unwrap_or_else(|error| Err(error.to_string()));
+                let _ = done.send(kept.map_err(|problem| {
+                    Refusal::failed(format!("it is in force, but not kept: {problem}"))
+                }));
+            })),
+        }
+    }
+
+    /// Writes the changes that are in force into the state file, if there is one; what goes wrong is
+    /// told. The control thread goes on meanwhile; changes are written in their order.
+    pub(super) fn keep(&self) -> Option<JoinHandle<Result<(), String>>> {
+        let keeper = self.keeper.clone()?;
         let (text, events) = (encode(&self.overrides), Arc::clone(&self.app.events));
-        // The control thread goes on meanwhile; changes are written in their order.
-        tokio::task::spawn_local(async move {
+        Some(tokio::task::spawn_local(async move {
             let path = keeper.path.display().to_string();
-            let kept = keeper.keep(text).await.map_err(|problem| {
+            let kept = keeper.keep(text).await;
+            if let Err(problem) = &kept {
                 warn!("what was changed is in force, but not kept: {problem}");
                 let text = "what was changed is in force, but not kept";
                 events.push(News::error(Kind::State, path, text).because(problem.clone()));
-                Refusal::failed(format!("it is in force, but not kept: {problem}"))
-            });
-            let _ = done.send(kept);
-        });
+            } else if kept == Ok(true) {
+                let text = "the state file was somebody else's, and is overwritten";
+                let cure =
+                    "it was changed since this program wrote it; two programs need two files";
+                warn!("{text}: {path}: {cure}");
+                events.push(News::warning(Kind::State, path, text).because(cure));
+            }
+            kept.map(drop)
+        }))
     }
 }
 

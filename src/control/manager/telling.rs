@@ -50,6 +50,14 @@ impl Manager {
         let about = &self.app.about;
         let text = format!("evenkeel {} takes clients, engine {}", about.version, about.engine);
         self.app.events.push(News::info(Kind::Start, "evenkeel", text));
+        if let (Some(path), kept) = (&self.config.process.state_file, self.overrides.list())
+            && !kept.is_empty()
+        {
+            let text =
+                format!("over the configuration, as the state file keeps it: {}", kept.join(", "));
+            info!("{text}");
+            self.app.events.push(News::info(Kind::State, path.display().to_string(), text));
+        }
         if let Some(reason) = &about.engine_reason {
             let news = News::warning(
                 Kind::EngineFallback,
@@ -183,6 +191,10 @@ impl Manager {
             true => "the configuration is the same".to_owned(),
             false => format!("the new configuration is in force: {}", parts.join("; ")),
         };
+        let kept = if self.keeper.is_some() { self.overrides.list() } else { Vec::new() };
+        if !kept.is_empty() {
+            text += &format!("; over it, from the state file: {}", kept.join(", "));
+        }
         info!("{by}: {text}");
         if !ignored.is_empty() {
             let ignored = ignored.join(", ");
