@@ -20,7 +20,7 @@ use crate::shard::epoll::{EpollConfig, EpollDriver};
 use crate::shard::listener::Listener;
 use crate::shard::post::Post;
 use crate::shard::record::Records;
-use crate::shard::shared::{Shared, Stopping};
+use crate::shard::shared::{LastWords, Shared, Stopping};
 use crate::shard::uring::UringDriver;
 use crate::shard::{Room, Shard};
 
@@ -332,9 +332,13 @@ impl Seat<'_> {
             }
         };
         let seed = uring::monotonic_ns() ^ self.index as u64;
-        let mut shard = Shard::new(driver, self.shared, self.index, self.room, seed);
+        let mut shard = Shard::new(driver, Arc::clone(&self.shared), self.index, self.room, seed);
         let _ = self.ready.send(Ok(()));
-        shard.run().map(|()| shard.driver().counters())
+        shard.run()?;
+        let counts = shard.driver().counters();
+        let cpu_ns = uring::thread_cpu_ns();
+        self.shared.say_last(self.index, LastWords { counts: counts.clone(), cpu_ns });
+        Ok(counts)
     }
 }
 

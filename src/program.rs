@@ -73,8 +73,11 @@ pub enum ProgramError {
     /// A shard could not go on.
     #[error("a shard could not go on: {0}")]
     Shard(io::Error),
+    /// There is no thread to be had.
+    #[error("cannot start a thread: {0}; raise `ulimit -u` (of a unit: TasksMax=)")]
+    Thread(io::Error),
     /// Standard output is closed, or signals cannot be taken.
-    #[error("{0}")]
+    #[error("standard output, or a signal: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -101,6 +104,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads has enough.
+        Err(ProgramError::Io(error) | ProgramError::Doctor(DoctorError::Io(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             error.to_string().lines().for_each(complain);
             ExitCode::FAILURE
@@ -154,7 +163,7 @@ fn serve(serve: &Serve) -> Result<(), ProgramError> {
     let running = running.inspect_err(|error| {
         predecessor.iter().for_each(|predecessor| predecessor.say_failed(&error.to_string()));
     })?;
-    take_over(&running.balancer, predecessor);
+    take_over(&running, predecessor);
     service.say_ready(&running.balancer.handle());
     running.join()
 }
@@ -166,7 +175,7 @@ struct Running {
     session_log: Option<SessionLog>,
     balancer: Balancer,
     /// Removed with it, after the last request was answered.
-    _files: UntilTheEnd,
+    files: UntilTheEnd,
 }
 
 impl Running {
@@ -177,17 +186,19 @@ impl Running {
         mut passed: Passed,
         service: Service,
     ) -> Result<Self, ProgramError> {
-        let as_written = Config::load(serve)?;
+        // Names may take the resolver's time, in which nobody hears signals yet, and nothing is begun.
+        let as_written = ending_by_signals(|| Config::load(serve))?;
         let outputs = Outputs::open(&as_written.process.log)?;
         let logging = Logging::start(as_written.process.log_level, outputs.log);
         service.notifier().tell_problem();
-        let overrides = kept(&as_written)?;
+        let overrides = kept(&as_written, passed.take_changes())?;
         let mut config = as_written.clone();
         config.pools = overrides.over(&as_written.pools);
         let doors = Doors::open(&config.process.admin, &mut passed)?;
         let files = doors.files.until_the_end();
         let balancer = Balancer::start_with(&config, passed)?;
-        let session_log = SessionLog::start(balancer.shared(), outputs.sessions)?;
+        let session_log =
+            SessionLog::start(balancer.shared(), outputs.sessions).map_err(ProgramError::Thread)?;
         let endpoints = doors.addresses();
         let (app, requests) = admin(&balancer, serve, &config, endpoints.clone(), &logging);
         let (serve, about) = (serve.clone(), Arc::clone(&app.about));
@@ -195,22 +206,25 @@ impl Running {
         let beginning =
             Beginning { serve, config: as_written, overrides, doors, app, requests, logs, service };
         // Before anybody is told that clients can come: from here on signals are heard.
-        let control = start_control(signals, &balancer, beginning)?;
+        let control = start_control(signals, &balancer, beginning).map_err(ProgramError::Thread)?;
         let kind = control.kind().to_string();
         // Nobody else sets it; and who reads that clients can come may ask for it at once.
         let _ = about.control.set(kind.clone());
-        print_settings(&config, &balancer, kind, endpoints)?;
+        if let Err(error) = print_settings(&config, &balancer, kind, endpoints) {
+            warn!("the settings cannot be told on standard output: {error}");
+        }
         config.warnings.iter().for_each(|problem| warn!("{problem}"));
         if let Some(interval) = config.process.report_interval {
             let (engine, cpus) = (balancer.engine().to_string(), config.process.cpus.clone());
-            report::regularly(interval, engine, cpus, balancer.handle())?;
+            report::regularly(interval, engine, cpus, balancer.handle())
+                .map_err(ProgramError::Thread)?;
         }
-        Ok(Self { config, logging, session_log, balancer, _files: files })
+        Ok(Self { config, logging, session_log, balancer, files })
     }
 
     /// Until it has ended as it was asked to.
     fn join(self) -> Result<(), ProgramError> {
-        let Self { config, logging, session_log, balancer, _files } = self;
+        let Self { config, logging, session_log, balancer, files: _files } = self;
         let shared = balancer.shared().clone();
         let drivers = balancer.join();
         // No shard is left that could end a session.
@@ -222,8 +236,9 @@ impl Running {
 }
 
 /// Says which sockets are not used, and waits until the process that hands over accepts no more.
-fn take_over(balancer: &Balancer, predecessor: Option<Predecessor>) {
-    let not_taken = balancer.handle().world().leave_to_predecessor();
+fn take_over(running: &Running, predecessor: Option<Predecessor>) {
+    running.files.own();
+    let not_taken = running.balancer.handle().world().take_over();
     let Some(predecessor) = predecessor else { return };
     if let Err(error) = predecessor.say_ready(not_taken) {
         warn!("the process that hands over is gone: {error}");
@@ -246,17 +261,26 @@ fn check(serve: &Serve) -> Result<(), ProgramError> {
     Ok(out.flush()?)
 }
 
-/// Whether files and sockets can be where they are meant to; nothing is made.
+/// Whether files and sockets can be where they are meant to; nothing is made, and nothing listens.
 fn check_files(config: &Config) -> Result<(), ProgramError> {
     Outputs::check(&config.process.log)?;
     for listener in &config.listeners {
-        if let On::At(Address::Unix(path)) = &listener.address {
-            uring::check_unix(path).map_err(BindError::from).map_err(StartError::from)?;
-        }
+        let checked = match &listener.address {
+            On::At(Address::Unix(path)) => uring::check_unix(path).map_err(BindError::from),
+            On::At(Address::Inet(address)) => {
+                uring::check_listen(*address).map_err(BindError::from)
+            }
+            On::Fd(_) => Ok(()),
+        };
+        checked.map_err(StartError::from)?;
     }
     for endpoint in &config.process.admin.endpoints {
-        if let AdminEndpoint::Unix { path, .. } = endpoint {
-            uring::check_unix(path).map_err(DoorError::from)?;
+        match endpoint {
+            AdminEndpoint::Unix { path, .. } => uring::check_unix(path).map_err(DoorError::from)?,
+            AdminEndpoint::Tcp { address, .. } => {
+                let checked = uring::check_listen(*address).map_err(BindError::from);
+                checked.map_err(StartError::from)?;
+            }
         }
     }
     Ok(config.process.state_file.as_deref().map_or(Ok(()), state_file::check)?)
@@ -295,6 +319,18 @@ fn print_settings(
     out.flush()
 }
 
+/// Does something that SIGTERM and SIGINT end at once, as they do where nothing handles them.
+fn ending_by_signals<T>(act: impl FnOnce() -> T) -> T {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    // What cannot be unblocked waits until it is heard.
+    let unblocked = signals.thread_unblock().is_ok();
+    let done = act();
+    if unblocked {
+        let _ = signals.thread_block();
+    }
+    done
+}
+
 fn block_signals() -> io::Result<SigSet> {
     let signals = SigSet::from_iter([
         Signal::SIGINT,
@@ -309,17 +345,31 @@ fn block_signals() -> io::Result<SigSet> {
     Ok(signals)
 }
 
-/// What was changed while an earlier program ran, if that is kept; and that it can be kept again.
-fn kept(config: &Config) -> Result<Overrides, StateError> {
-    let Some(path) = &config.process.state_file else { return Ok(Overrides::default()) };
-    let mut overrides = state_file::load(path)?;
+/// What was changed while an earlier program ran, if that is kept, or if that program hands over; and
+/// that it can be kept again.
+fn kept(config: &Config, handed_over: Option<String>) -> Result<Overrides, StateError> {
+    let file = config.process.state_file.as_deref();
+    let (from, mut overrides) = match (file, handed_over) {
+        // What the file had no place for was in force all the same.
+        (file, Some(text)) if file.is_none_or(|path| !path.exists()) => {
+            let understood = state_file::decode(&text).unwrap_or_else(|problem| {
+                warn!("what was changed in the process that hands over is lost: {problem}");
+                Overrides::default()
+            });
+            ("the process that hands over".to_owned(), understood)
+        }
+        (Some(path), _) => (path.display().to_string(), state_file::load(path)?),
+        (None, _) => return Ok(Overrides::default()),
+    };
     for what in overrides.forget_unfit(&config.pools) {
-        warn!("{} kept what has no place any more, and forgets it: {what}", path.display());
+        warn!("{from} kept what has no place any more, which is forgotten: {what}");
     }
     for what in state_file::look_up(&mut overrides, &config.listeners) {
-        warn!("of what {} keeps, this is not in force: {what}", path.display());
+        warn!("of what {from} keeps, this is not in force: {what}");
     }
-    state_file::save(path, &state_file::encode(&overrides))?;
+    if let Some(path) = file {
+        state_file::save(path, &state_file::encode(&overrides))?;
+    }
     Ok(overrides)
 }
 

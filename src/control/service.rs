@@ -62,15 +62,21 @@ impl Service {
         tokio::task::spawn_local(keep_watchdog(shared, notifier, interval));
     }
 
-    /// Starts the new binary with the sockets of all listeners and of the admin API.
-    pub(super) fn begin_hand_over(&self, balancer: &Handle, doors: &OpenDoors) -> Handing {
+    /// Starts the new binary with the sockets of all listeners and of the admin API, and with changes that
+    /// no file keeps.
+    pub(super) fn begin_hand_over(
+        &self,
+        balancer: &Handle,
+        doors: &OpenDoors,
+        changes: Option<String>,
+    ) -> Handing {
         let path = self.program.path().display();
         let begun = balancer.world().to_pass().and_then(|all| {
             let (groups, owners) = all.split();
             let doors = doors.to_pass()?;
             let sockets: usize = groups.iter().map(|group| group.sockets.len()).sum();
             info!("SIGUSR2: starting {path} and handing {sockets} listening sockets over to it");
-            let going_on = self.program.hand_over(groups, doors, PATIENCE)?;
+            let going_on = self.program.hand_over(groups, doors, changes, PATIENCE)?;
             Ok(Handing::UnderWay { going_on, owners })
         });
         match begun {

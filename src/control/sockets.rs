@@ -103,11 +103,13 @@ fn how_to_listen(address: SocketAddr, config: &ListenerConfig) -> Listen {
 }
 
 /// Those of `groups`, of which there is at least one, and as many more as shards need. The groups keep
-/// theirs until it is known that everything is well.
+/// theirs until it is known that everything is well; `lent` says that another process may go on with
+/// them.
 pub(super) fn take(
     config: &ListenerConfig,
     groups: &[&Group],
     shards: usize,
+    lent: bool,
 ) -> Result<(Address, Sockets), BindError> {
     let address = &groups[0].address;
     let mut sockets = Vec::new();
@@ -127,8 +129,9 @@ pub(super) fn take(
         open_more(&mut sockets, address, config, shards);
     }
     share(&mut sockets, shards).map_err(|error| no_descriptor(config, error))?;
-    let sockets = Sockets::new(sockets, shards, file_of(groups));
-    Ok((address.clone(), sockets.map_err(|error| no_descriptor(config, error))?))
+    let sockets = Sockets::new(sockets, shards, file_of(groups, lent));
+    let sockets = sockets.map_err(|error| no_descriptor(config, error))?;
+    Ok((address.clone(), if lent { sockets.lent() } else { sockets }))
 }
 
 /// A socket of its own for each shard that has none, where the kernel lets them be.
@@ -183,9 +186,10 @@ fn share(sockets: &mut Vec<ListeningSocket>, shards: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn file_of(groups: &[&Group]) -> Option<SocketFile> {
+fn file_of(groups: &[&Group], lent: bool) -> Option<SocketFile> {
     groups.iter().filter(|group| group.has_file).find_map(|group| match &group.address {
         // If it is gone nobody finds the socket, and there is nothing to remove.
+        Address::Unix(path) if lent => Some(SocketFile::lent(path)),
         Address::Unix(path) => SocketFile::adopt(path).ok(),
         Address::Inet(_) => None,
     })

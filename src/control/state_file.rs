@@ -218,7 +218,11 @@ fn entry(of_pool: &OfPool) -> PoolEntry {
     PoolEntry { added, removed: of_pool.removed.clone(), changed }
 }
 
-fn decode(text: &str) -> Result<Overrides, String> {
+/// What a text of [`encode`] keeps. Names are not looked up.
+///
+/// # Errors
+/// What of it is not understood.
+pub fn decode(text: &str) -> Result<Overrides, String> {
     let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
     if document.format != FORMAT {
         return Err(format!(

@@ -11,7 +11,7 @@ use tracing::error;
 use crate::config::plan::{Address, BackendConfig, ListenerConfig, On, PerIp, PoolConfig};
 use crate::core::balance::Tables;
 use crate::core::limits::{Limits, Pace};
-use crate::service::passed::{Group, Passed};
+use crate::service::passed::{From, Group, Passed};
 use crate::shard::backend::Backend;
 use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
@@ -41,6 +41,8 @@ pub struct World {
     ever: Ever,
     /// Sockets that no listener uses, and that others go on with.
     passed: Passed,
+    /// Whether nobody goes on with what was passed should this process end.
+    owns: bool,
 }
 
 /// The sockets of a listener, and where they really are.
@@ -99,7 +101,7 @@ impl World {
     pub fn new(shared: Arc<Shared>, passed: Passed) -> Self {
         let (listeners, pools, order) = (Vec::new(), HashMap::new(), Vec::new());
         let (leaving, retired, ever) = (Vec::new(), Vec::new(), Ever::new(shared.counters.len()));
-        Self { shared, listeners, pools, order, leaving, retired, ever, passed }
+        Self { shared, listeners, pools, order, leaving, retired, ever, passed, owns: false }
     }
 
     /// Puts a configuration in force.
@@ -172,9 +174,12 @@ impl World {
         }
     }
 
-    /// What was passed and serves nobody, to be told; what the process that hands over has to close
-    /// itself is left to it: its places there.
-    pub fn leave_to_predecessor(&mut self) -> Vec<usize> {
+    /// Nothing can go wrong any more: what was passed is ours, and should this process end nobody else
+    /// goes on. What serves nobody is told; what the process that hands over has to close itself is
+    /// left to it: its places there.
+    pub fn take_over(&mut self) -> Vec<usize> {
+        self.owns = true;
+        self.listeners.iter().for_each(|known| known.listener.sockets.own());
         let left = self.passed.leave_to_predecessor();
         self.passed.tell_unused();
         left
@@ -297,7 +302,11 @@ impl World {
             (On::At(address), []) => {
                 sockets::open(config, address, shards, self.leaves(config, listeners))
             }
-            (_, groups) => sockets::take(config, groups, shards),
+            (_, groups) => {
+                let by_predecessor = |group: &&Group| matches!(group.from, From::Predecessor(_));
+                let lent = !self.owns && groups.iter().any(by_predecessor);
+                sockets::take(config, groups, shards, lent)
+            }
         }
     }
 

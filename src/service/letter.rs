@@ -18,6 +18,9 @@ pub(super) struct Letter {
     /// The listening sockets of the admin API: where each is, as it is configured, and its number.
     #[serde(default)]
     pub(super) doors: Vec<(String, u32)>,
+    /// What was changed through the admin API and no file keeps, as a state file would have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) changes: Option<String>,
 }
 
 /// Sockets of one listener.
@@ -88,7 +91,8 @@ mod tests {
             sockets: vec![7, 9],
         };
         let doors = vec![("unix:/run/a".to_owned(), 11)];
-        let letter = Letter { from: 1, groups: vec![group], doors };
+        let changes = Some("{}".to_owned());
+        let letter = Letter { from: 1, groups: vec![group], doors, changes };
         write(&here, &letter).expect("room");
         write(&here, &Reply::Ready { not_taken: vec![1] }).expect("room");
         assert_eq!(read(&there).expect("a letter"), Some(letter));

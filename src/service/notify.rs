@@ -10,12 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The way to the service manager, if there is one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
+    /// Where it was when the program began.
+    address: Option<SocketAddr>,
+    /// Whether the last message did not arrive, which is said once.
+    fails: AtomicBool,
     /// Why there is none although there should be.
     problem: Option<String>,
     /// Whether another process is the service now.
@@ -28,21 +32,23 @@ impl Notifier {
     pub fn from_environment() -> Self {
         match std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) {
             Some(address) => Self::to(&address),
-            None => Self { socket: None, problem: None, replaced: AtomicBool::new(false) },
+            None => Self::default(),
         }
     }
 
     /// At this address: a path, or a name in the abstract namespace after an `@`.
     #[must_use]
     pub fn to(address: &OsStr) -> Self {
-        let (socket, problem) = match connect(address) {
-            Ok(socket) => (Some(socket), None),
+        match connect(address) {
+            Ok((socket, address)) => {
+                Self { socket: Some(socket), address: Some(address), ..Self::default() }
+            }
             Err(error) => {
                 let at = address.display();
-                (None, Some(format!("the service manager is not told anything: {at}: {error}")))
+                let problem = format!("the service manager is not told anything: {at}: {error}");
+                Self { problem: Some(problem), ..Self::default() }
             }
-        };
-        Self { socket, problem, replaced: AtomicBool::new(false) }
+        }
     }
 
     /// Logs why nobody is told, once there is a log.
@@ -96,14 +102,29 @@ impl Notifier {
             return;
         }
         let message: String = states.iter().map(|state| format!("{state}\n")).collect();
-        // A service manager that does not listen has other problems than this.
-        if let Err(error) = socket.send(message.as_bytes()) {
-            warn!("the service manager could not be told {:?}: {error}", message.trim_end());
+        let again = |address| {
+            // One that began anew listens at the same place, which has another socket now.
+            socket.connect_addr(address)?;
+            socket.send(message.as_bytes())
+        };
+        let sent = socket.send(message.as_bytes());
+        let sent = sent.or_else(|error| self.address.as_ref().map_or(Err(error), again));
+        match sent {
+            Ok(_) if self.fails.swap(false, Ordering::AcqRel) => {
+                info!("the service manager can be told again how it goes");
+            }
+            Err(error) if !self.fails.swap(true, Ordering::AcqRel) => {
+                let message = message.trim_end();
+                warn!(
+                    "the service manager could not be told {message:?}: {error}; it is tried again"
+                );
+            }
+            _ => {}
         }
     }
 }
 
-fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
+fn connect(address: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
     let address = match address.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
         [b'/', ..] => SocketAddr::from_pathname(address)?,
@@ -115,7 +136,7 @@ fn connect(address: &OsStr) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(socket)
+    Ok((socket, address))
 }
 
 /// A field is a line.
@@ -135,6 +156,22 @@ mod tests {
         socket.set_read_timeout(Some(Duration::from_secs(40))).expect("not zero");
         let bytes = socket.recv(&mut message).expect("a message");
         String::from_utf8_lossy(&message[..bytes]).into_owned()
+    }
+
+    #[test]
+    fn who_listens_at_the_same_place_again_is_told_again() {
+        let path = std::env::temp_dir().join(format!("evenkeel-told-{}", std::process::id()));
+        let manager = UnixDatagram::bind(&path).expect("a free name");
+        let notifier = Notifier::to(path.as_os_str());
+        notifier.status("one");
+        assert_eq!(next(&manager), "STATUS=one\n");
+        drop(manager);
+        std::fs::remove_file(&path).expect("it is there");
+        notifier.status("two");
+        let manager = UnixDatagram::bind(&path).expect("a free name");
+        notifier.status("three");
+        assert_eq!(next(&manager), "STATUS=three\n");
+        std::fs::remove_file(&path).expect("it is there");
     }
 
     #[test]

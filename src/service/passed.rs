@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use socket2::SockRef;
 use tracing::{info, warn};
-use uring::InheritError;
+use uring::{InheritError, SocketFile};
 
+use crate::config::admin::AdminListen;
 use crate::config::plan::{Address, ListenerConfig, On};
 
 /// Sockets that no listener has taken yet.
@@ -20,6 +21,8 @@ pub struct Passed {
     groups: Vec<Group>,
     /// Of the admin API, as it was configured; from the process that hands over only.
     doors: Vec<(String, OwnedFd)>,
+    /// What was changed through the admin API there, as a state file would have it.
+    changes: Option<String>,
 }
 
 /// Sockets that belong together: of one name and at one address.
@@ -122,6 +125,16 @@ impl Passed {
         Some(self.doors.remove(place).1)
     }
 
+    /// Changes that the process which hands over kept in no file.
+    pub fn add_changes(&mut self, changes: Option<String>) {
+        self.changes = changes;
+    }
+
+    /// These changes, once.
+    pub fn take_changes(&mut self) -> Option<String> {
+        self.changes.take()
+    }
+
     /// Those that are here.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
@@ -204,9 +217,10 @@ impl Passed {
     }
 
     /// Forgets the sockets of the process that hands over which no listener has taken; their places
-    /// there. It has them still, and closes them as it closes a listener.
+    /// there. It has them still, and closes them as it closes a listener. Nobody listens any more at
+    /// endpoints of the admin API that are not configured now.
     pub fn leave_to_predecessor(&mut self) -> Vec<usize> {
-        self.doors.clear();
+        self.doors.drain(..).for_each(|(asked, _)| remove_file_of(&asked));
         let mut left = Vec::new();
         self.groups.retain(|group| match group.from {
             From::Predecessor(place) if group.ours => {
@@ -272,6 +286,16 @@ impl Group {
             many => info!("listener {listener} takes {many} sockets at {address} that were passed"),
         }
     }
+}
+
+/// The process that hands over leaves the file of its socket to this one, which has no use for it.
+fn remove_file_of(asked: &str) {
+    let path = asked.parse().ok().and_then(|listen| match listen {
+        AdminListen::Unix { path, .. } => Some(path),
+        AdminListen::Tcp(_) => None,
+    });
+    // If it is gone it need not be removed.
+    drop(path.map(|path| SocketFile::adopt(&path)));
 }
 
 /// The same address was asked for under the same name.

@@ -60,6 +60,7 @@ impl Predecessor {
         for (asked, number) in letter.doors {
             passed.add_door(asked, uring::inherited_listener(number)?);
         }
+        passed.add_changes(letter.changes);
         Ok(Some(Self { line, pid: letter.from }))
     }
 

@@ -72,7 +72,8 @@ impl Program {
         &self.path
     }
 
-    /// Starts it with these sockets, of listeners and of the admin API, on a thread that waits for `patience` until it is ready.
+    /// Starts it with these sockets, of listeners and of the admin API, and with what was changed and no
+    /// file keeps, on a thread that waits for `patience` until it is ready.
     ///
     /// # Errors
     /// When no thread and no socket is to be had; all else comes as the outcome.
@@ -80,6 +81,7 @@ impl Program {
         &self,
         groups: Vec<Group>,
         doors: Vec<(String, OwnedFd)>,
+        changes: Option<String>,
         patience: Duration,
     ) -> io::Result<HandOver> {
         let (line, there) = UnixStream::pair()?;
@@ -90,7 +92,7 @@ impl Program {
         let (ours, program, is_cancelled) =
             (line.try_clone()?, self.clone(), Arc::clone(&cancelled));
         let work = move || {
-            let started = program.start(&groups, &doors, &ours, there);
+            let started = program.start(&groups, &doors, changes, &ours, there);
             drop((groups, doors));
             let outcome = started.and_then(|mut child| {
                 let not_taken = wait_for(&mut child, &ours, patience, &is_cancelled)?;
@@ -109,6 +111,7 @@ impl Program {
         &self,
         groups: &[Group],
         doors: &[(String, OwnedFd)],
+        changes: Option<String>,
         line: &UnixStream,
         there: UnixStream,
     ) -> Result<Child, Failure> {
@@ -119,7 +122,7 @@ impl Program {
         let mut letter = None;
         let child = uring::passing_on(&descriptors, |numbers| {
             let (line, sockets) = numbers.split_first().expect("the line is the first");
-            letter = Some(write_letter(groups, doors, sockets));
+            letter = Some(Letter { changes, ..write_letter(groups, doors, sockets) });
             let mut command = Command::new(&self.path);
             command.args(&self.arguments).stdin(Stdio::null()).env(HAND_OVER, line.to_string());
             for name in FOR_US_ALONE {
@@ -179,7 +182,7 @@ fn write_letter(groups: &[Group], doors: &[(String, OwnedFd)], numbers: &[u32]) 
     });
     let groups = groups.collect();
     let doors = doors.iter().map(|(asked, _)| asked.clone()).zip(numbers).collect();
-    Letter { from: std::process::id(), groups, doors }
+    Letter { from: std::process::id(), groups, doors, changes: None }
 }
 
 /// Waits until it is ready; what it does not want. A process that is not is ended.
@@ -266,7 +269,7 @@ mod tests {
         let arguments = arguments.iter().map(OsString::from).collect();
         let program = Program { path: program.into(), arguments };
         let mut going_on =
-            program.hand_over(Vec::new(), Vec::new(), patience).expect("descriptors");
+            program.hand_over(Vec::new(), Vec::new(), None, patience).expect("descriptors");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         match runtime.block_on(going_on.outcome()) {
             Ok(successor) => format!("{:?} not taken", successor.not_taken),

@@ -90,6 +90,9 @@ pub struct Sockets {
     file: Mutex<Option<SocketFile>>,
     /// Whether another process goes on with the sockets, and with who is in their queues.
     handed_on: AtomicBool,
+    /// Whether the process that hands over has not let go of them: should this one fail, that one
+    /// goes on.
+    lent: AtomicBool,
 }
 
 /// One listening socket.
@@ -129,7 +132,21 @@ impl Sockets {
         });
         let held: io::Result<_> = held.collect();
         let (held, file) = (Mutex::new(held?), Mutex::new(file));
-        Ok(Self { held, file, handed_on: AtomicBool::new(false) })
+        Ok(Self { held, file, handed_on: AtomicBool::new(false), lent: AtomicBool::new(false) })
+    }
+
+    /// The same, but another process has them too and may go on with them.
+    #[must_use]
+    pub fn lent(self) -> Self {
+        Self { lent: AtomicBool::new(true), ..self }
+    }
+
+    /// The other process will not go on with them.
+    pub fn own(&self) {
+        if self.lent.swap(false, Ordering::AcqRel) {
+            // If the file is gone nobody finds the socket, and there is nothing to remove.
+            self.lock_file().iter_mut().for_each(|file| drop(file.own()));
+        }
     }
 
     /// The next one of `shard`, each once. Only where a listener begins, so the lock is no matter.
@@ -147,8 +164,12 @@ impl Sockets {
 
     /// From now on no client can connect; those who have are still in the queues. What the control
     /// thread holds is closed, but not what a shard has not taken yet. What is not ours stays as it
-    /// is, for others, and is given back.
+    /// is, for others, and is given back; and so does what is lent.
     pub fn close(&self) -> Vec<OwnedFd> {
+        if self.lent.load(Ordering::Acquire) {
+            self.hand_on();
+            return Vec::new();
+        }
         // Without its file nobody finds a unix socket.
         drop(self.lock_file().take());
         let mut others = Vec::new();
@@ -204,5 +225,43 @@ impl Sockets {
 
     fn lock_file(&self) -> MutexGuard<'_, Option<SocketFile>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn sockets() -> (TcpListener, Sockets) {
+        let theirs = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let fd = OwnedFd::from(theirs.try_clone().expect("a descriptor"));
+        let sockets = Sockets::new(vec![ListeningSocket { fd, ours: true }], 1, None);
+        (theirs, sockets.expect("a descriptor").lent())
+    }
+
+    fn drops_syns(listener: &TcpListener) -> bool {
+        // Attaching the same again is no way to see one, detaching is (socket(7)).
+        socket2::SockRef::from(listener).detach_filter().is_ok()
+    }
+
+    #[test]
+    fn what_is_lent_goes_back_as_it_was() {
+        let (theirs, sockets) = sockets();
+        assert!(sockets.close().is_empty() && sockets.are_handed_on());
+        let address = theirs.local_addr().expect("it is bound");
+        let client = TcpStream::connect(address).expect("it is not filtered");
+        theirs.accept().expect("a client");
+        drop(client);
+        assert!(!drops_syns(&theirs));
+    }
+
+    #[test]
+    fn what_is_owned_is_closed_without_a_reset() {
+        let (theirs, sockets) = sockets();
+        sockets.own();
+        assert!(sockets.close().is_empty() && !sockets.are_handed_on());
+        assert!(drops_syns(&theirs));
     }
 }

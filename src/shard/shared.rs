@@ -1,8 +1,8 @@
 //! What shards have in common: the configuration that is in force, the counters, and whether to
 //! stop. All of it is atomic and none of it is locked.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use crossbeam_utils::CachePadded;
 use super::bells::{Bells, Crowd};
 use super::commands::Command;
 use super::counters::Counters;
+use super::driver::Counts;
 use super::listener::Listener;
 use super::notices::Notices;
 use super::pool::Pool;
@@ -41,8 +42,19 @@ pub struct Shared {
     pub watches: bool,
     /// How long open sessions may go on when the program is asked to end, in nanoseconds.
     drain_ns: AtomicU64,
+    /// Of shards that have ended, as they do one after the other while the program ends.
+    last_words: Vec<OnceLock<LastWords>>,
     stopping: AtomicU8,
     next_id: AtomicU32,
+}
+
+/// What a shard says at its end, for those who ask later.
+#[derive(Clone, Debug, Default)]
+pub struct LastWords {
+    /// What its driver counted.
+    pub counts: Counts,
+    /// What its thread used, in nanoseconds.
+    pub cpu_ns: u64,
 }
 
 /// A configuration as shards see it.
@@ -87,6 +99,7 @@ impl Shared {
             session_log: LogCounts::default(),
             watches: true,
             drain_ns: AtomicU64::new(nanoseconds(drain)),
+            last_words: (0..shards).map(|_| OnceLock::new()).collect(),
             stopping: AtomicU8::new(Stopping::No as u8),
             next_id: AtomicU32::new(0),
         }
@@ -135,6 +148,18 @@ impl Shared {
         let (listeners, leaving) = (now.listeners.clone(), now.leaving.clone());
         let pools = now.pools.clone();
         self.publish(Snapshot { listeners, leaving, pools, accept_anew: true });
+    }
+
+    /// `shard` has ended, and answers nothing more.
+    pub fn say_last(&self, shard: usize, words: LastWords) {
+        // It ends once.
+        let _ = self.last_words[shard].set(words);
+    }
+
+    /// What `shard` said at its end, if it has ended.
+    #[must_use]
+    pub fn last_words(&self, shard: usize) -> Option<&LastWords> {
+        self.last_words[shard].get()
     }
 
     /// Has every shard cut the sessions of a backend.

@@ -102,12 +102,17 @@ fn check_sees_what_a_start_would_meet_in_the_file_system_and_makes_nothing() {
     let at = |name: &str| folder.join(name).display().to_string();
     std::fs::write(at("file"), "no socket").unwrap();
     let before = ["--port", "0", "--backends", "127.0.0.1:1"];
+    let of_admin = ["--admin-public-read", "--admin", "198.51.100.1:0"];
+    let ended = run(&[&["check"][..], &before, &of_admin].concat());
+    assert!(ended.code == Some(1) && ended.stderr.contains("no such address"), "{ended:?}");
     for (option, value, says) in [
         ("--state-file", at("none/state"), "its directory must be there"),
         ("--state-file", at("file"), "cannot be understood"),
         ("--admin", format!("unix:{}", at("none/socket")), "its directory does not exist"),
         ("--admin", format!("unix:{}", at("file")), "there is a file that is no socket"),
         ("--host", format!("unix:{}", at("none/socket")), "its directory does not exist"),
+        // An address of documentation (RFC 5737), which no host has.
+        ("--host", "198.51.100.1".to_owned(), "this machine has no such address"),
     ] {
         for command in [&[][..], &["check"]] {
             let ended = run(&[command, &before, &[option, &value]].concat());
@@ -123,6 +128,30 @@ fn check_sees_what_a_start_would_meet_in_the_file_system_and_makes_nothing() {
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "a look makes nothing");
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_signal_ends_a_start_that_waits_for_something() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::os::unix::process::ExitStatusExt as _;
+    let pipe = std::env::temp_dir().join(format!("evenkeel-pipe-{}", std::process::id()));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut child = Command::new(EVENKEEL).arg("--config").arg(&pipe).spawn().unwrap();
+    // There is a reader when this works, and it waits for what is never written.
+    let mut opened = std::fs::OpenOptions::new();
+    opened.write(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    let mut writer = None;
+    eventually(
+        || {
+            writer = writer.take().or_else(|| opened.open(&pipe).ok());
+            writer.is_some()
+        },
+        || "it does not read".to_owned(),
+    );
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
+    std::fs::remove_file(&pipe).unwrap();
 }
 
 #[test]

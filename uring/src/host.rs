@@ -115,5 +115,14 @@ pub fn monotonic_ns() -> u64 {
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
 }
 
+/// What the calling thread has used (`CLOCK_THREAD_CPUTIME_ID`), in nanoseconds.
+#[must_use]
+#[expect(clippy::cast_sign_loss, reason = "it starts at zero")]
+pub fn thread_cpu_ns() -> u64 {
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    let used = used.expect("every Linux has this clock");
+    used.tv_sec() as u64 * 1_000_000_000 + used.tv_nsec() as u64
+}
+
 /// Threads without a real-time policy (include/uapi/linux/sched.h).
 const SCHED_OTHER: u32 = 0;

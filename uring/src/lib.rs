@@ -55,12 +55,12 @@ pub use completion::{Completion, Outcome};
 pub use cpu_list::{CpuList, CpuListError};
 pub use host::{
     NofileLimit, allowed_cpus, give_way, kernel_release, monotonic_ns, online_cpus, pin_to,
-    raise_nofile_limit, refuse_huge_pages, sysctl,
+    raise_nofile_limit, refuse_huge_pages, sysctl, thread_cpu_ns,
 };
 pub use inherit::{InheritError, inherited, inherited_listener, passing_on};
 pub use listen::{
-    Listen, ListenError, ListenOptions, check_unused, listen, listen_as, listen_options,
-    refuse_new_connections, set_backlog,
+    Listen, ListenError, ListenOptions, check_listen, check_unused, listen, listen_as,
+    listen_options, refuse_new_connections, set_backlog,
 };
 pub use nix::errno::Errno;
 pub use nonblocking::{

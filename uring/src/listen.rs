@@ -47,13 +47,13 @@ pub enum ListenError {
     /// Someone listens there.
     #[error(
         "cannot listen on {0}: the address is in use; see who has it with `ss -ltnp 'sport = :{port}'`, \
-         or choose another --port",
+         or choose another port",
         port = .0.port()
     )]
     InUse(SocketAddr),
     /// A low port and no privilege.
     #[error(
-        "cannot listen on {0}: no permission for a port below {first}; choose a higher --port, \
+        "cannot listen on {0}: no permission for a port below {first}; choose a higher one, \
          run as root, or `sysctl -w net.ipv4.ip_unprivileged_port_start={port}`",
         first = first_unprivileged_port(),
         port = .0.port()
@@ -62,7 +62,7 @@ pub enum ListenError {
     /// Not an address of this machine.
     #[error(
         "cannot listen on {0}: this machine has no such address; see `ip address`, or use \
-         --host 0.0.0.0 for all of them"
+         0.0.0.0 or [::] for all of them"
     )]
     NoSuchAddress(SocketAddr),
     /// Anything else.
@@ -97,6 +97,19 @@ fn explain(address: SocketAddr, error: io::Error) -> ListenError {
         Errno::EACCES => ListenError::NoPermission(address),
         Errno::EADDRNOTAVAIL => ListenError::NoSuchAddress(address),
         _ => ListenError::Other(address, error),
+    }
+}
+
+/// Whether this program could listen on `address`, whoever listens there now: it may have the port, and
+/// the machine the address. Nothing listens, so no connection can end up here.
+///
+/// # Errors
+/// As [`listen`], but never that the address is in use.
+pub fn check_listen(address: SocketAddr) -> Result<(), ListenError> {
+    let how = Listen { address, backlog: 0, shared: true, options: ListenOptions::default() };
+    match bind(&how).map_err(|error| explain(address, error)) {
+        Ok(_) | Err(ListenError::InUse(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -65,7 +65,7 @@ pub enum UnixListenError {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Held open, so that no other file gets its number (O_PATH, open(2)); nothing once it was left.
+    /// Held open, so that no other file gets its number (O_PATH, open(2)); nothing where it is another's.
     held: Option<File>,
 }
 
@@ -78,6 +78,22 @@ impl SocketFile {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
         let held = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
         Ok(Self { path: path.to_owned(), held: Some(held) })
+    }
+
+    /// The file at `path` of a listener that another process still has, which may go on with it: it is
+    /// not removed until it is owned.
+    #[must_use]
+    pub fn lent(path: &Path) -> Self {
+        Self { path: path.to_owned(), held: None }
+    }
+
+    /// Nobody else goes on with it.
+    ///
+    /// # Errors
+    /// As open(2); if it is gone, nobody finds the listener and there is nothing to remove.
+    pub fn own(&mut self) -> io::Result<()> {
+        self.held = Self::adopt(&self.path)?.held.take();
+        Ok(())
     }
 
     /// Where it is.

@@ -42,6 +42,13 @@ pub struct Files(Arc<Mutex<Vec<SocketFile>>>);
 #[derive(Debug)]
 pub struct UntilTheEnd(Files);
 
+impl UntilTheEnd {
+    /// The process that hands over will not go on with them.
+    pub fn own(&self) {
+        self.0.own();
+    }
+}
+
 impl Drop for UntilTheEnd {
     fn drop(&mut self) {
         self.0.lock().clear();
@@ -57,6 +64,12 @@ impl Files {
 
     fn add(&self, file: SocketFile) {
         self.lock().push(file);
+    }
+
+    /// The process that hands over will not go on with them.
+    pub fn own(&self) {
+        // Without its file there is nothing to remove.
+        self.lock().iter_mut().for_each(|file| drop(file.own()));
     }
 
     fn leave(&self) {
@@ -168,9 +181,9 @@ impl Doors {
     fn add_passed(&mut self, endpoint: &AdminEndpoint, asked: String, socket: OwnedFd) {
         let mut endpoint = endpoint.clone();
         match &mut endpoint {
-            // Without its file there is nothing to remove.
+            // Should this process not start, the other one goes on with it.
             AdminEndpoint::Unix { path, .. } => {
-                SocketFile::adopt(path).into_iter().for_each(|file| self.files.add(file));
+                self.files.add(SocketFile::lent(path));
             }
             AdminEndpoint::Tcp { address, .. } => {
                 *address = uring::local_address(&socket).unwrap_or(*address);

@@ -51,7 +51,7 @@ fn facts(app: &App) -> Facts {
         sessions_max: about.sessions_max,
         fds_max: about.files_limit,
         cpus: about.cpus.clone(),
-        shards_cpu_ns: about.threads.cpu_ns(),
+        shards_cpu_ns: about.threads.cpu_ns(app.handle.shared()),
         log_dropped: app.lost_lines.lines(),
         reloads: *app.reloads.lock().unwrap_or_else(PoisonError::into_inner),
         unkept_changes: notes.unkept.len(),

@@ -143,7 +143,7 @@ fn nobody(id: &str) -> Refusal {
 
 async fn listings(app: &App, query: &commands::Query, limit: usize) -> Vec<Option<Listing>> {
     let command = |reply| Command::List(query.clone(), limit, reply);
-    all_shards(app.handle.shared(), PATIENCE, command).await
+    all_shards(app.handle.shared(), PATIENCE, command, |_| Listing::default()).await
 }
 
 async fn told(app: &App, query: &commands::Query, limit: usize) -> Sessions {
@@ -165,7 +165,7 @@ async fn told(app: &App, query: &commands::Query, limit: usize) -> Sessions {
 
 async fn cut(app: &App, query: &commands::Query) -> Vec<Option<u64>> {
     let command = |reply| Command::Kill(query.clone(), reply);
-    all_shards(app.handle.shared(), PATIENCE, command).await
+    all_shards(app.handle.shared(), PATIENCE, command, |_| 0).await
 }
 
 async fn cut_in(app: &App, query: &commands::Query, shard: usize) -> Option<u64> {

@@ -20,7 +20,6 @@ use crate::core::moment::Moment;
 use crate::core::session::EndReason;
 use crate::core::wanted::AdminState;
 use crate::core::{BackendId, Direction};
-use crate::shard::commands::Command;
 use crate::shard::condition::Health;
 use crate::shard::driver::Counts;
 use crate::shard::histogram::{Distribution, bounds_us};
@@ -29,7 +28,7 @@ use crate::shard::shared::Stopping;
 use crate::shard::tally::Tallies;
 
 use super::App;
-use super::ask::all_shards;
+use super::ask::counts;
 use crate::control::events::milliseconds;
 use crate::control::standing;
 
@@ -65,7 +64,7 @@ impl Now {
 
 /// All of it.
 pub(super) async fn status(app: &App) -> Response {
-    let drivers = all_shards(app.handle.shared(), A_MOMENT, Command::Counts).await;
+    let drivers = counts(app.handle.shared(), A_MOMENT).await;
     let (mut status, backends) = put_together(app, &drivers);
     let finish = move || {
         status.backends = backends.into_iter().map(Uncounted::count).collect();
@@ -359,7 +358,7 @@ fn listener(listener: &Arc<crate::shard::listener::Listener>) -> Listener {
 }
 
 fn shards(app: &App, drivers: &[Option<Counts>]) -> Vec<Shard> {
-    let cpu_ns = app.about.threads.cpu_ns();
+    let cpu_ns = app.about.threads.cpu_ns(app.handle.shared());
     let counters = app.handle.shared().counters.iter();
     counters
         .zip(&app.about.cpus)

@@ -3,33 +3,40 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use crate::shard::shared::Shared;
+
 /// Where the kernel tells of each shard's thread.
 #[derive(Debug, Default)]
 pub struct Threads {
     /// Looked up once: a shard keeps its thread.
-    files: OnceLock<Vec<PathBuf>>,
+    files: OnceLock<Vec<(usize, PathBuf)>>,
 }
 
 impl Threads {
-    /// Nanoseconds for each shard, in their order, as far as the kernel tells.
+    /// Nanoseconds for each shard, in their order, as far as the kernel tells; of one that has ended as
+    /// it said itself.
     #[must_use]
-    pub fn cpu_ns(&self) -> Vec<Option<u64>> {
-        self.files.get_or_init(find).iter().map(cpu_ns).collect()
+    pub fn cpu_ns(&self, shared: &Shared) -> Vec<Option<u64>> {
+        let files = self.files.get_or_init(find);
+        let of = |shard: usize| {
+            let file = files.iter().find(|(of, _)| *of == shard);
+            let ended = || shared.last_words(shard).map(|last| last.cpu_ns);
+            file.and_then(|(_, file)| cpu_ns(file)).or_else(ended)
+        };
+        (0..shared.counters.len()).map(of).collect()
     }
 }
 
 /// The files of the threads `shard-0`, `shard-1` ….
-fn find() -> Vec<PathBuf> {
+fn find() -> Vec<(usize, PathBuf)> {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let mut found: Vec<(usize, PathBuf)> = threads
+    threads
         .filter_map(|thread| {
             let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
             let shard = name.trim().strip_prefix("shard-")?.parse().ok()?;
             Some((shard, thread.path().join("schedstat")))
         })
-        .collect();
-    found.sort();
-    found.into_iter().map(|(_, file)| file).collect()
+        .collect()
 }
 
 /// The first number of schedstat: nanoseconds on a CPU (sched-stats in the kernel's documentation).

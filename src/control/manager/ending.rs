@@ -6,7 +6,9 @@ use tracing::{info, warn};
 
 use crate::control::events::{Kind, News};
 use crate::control::logs;
+use crate::control::overrides::Overrides;
 use crate::control::service::{Handing, open_sessions};
+use crate::control::state_file::encode;
 use crate::service::successor::{Failure, Successor};
 use crate::shard::shared::Stopping;
 
@@ -80,7 +82,9 @@ impl Manager {
     fn begin_hand_over(&mut self) {
         self.handing = match &self.handing {
             Handing::Nothing if self.stops == 0 => {
-                self.service.begin_hand_over(&self.balancer, &self.open_doors)
+                let no_file = self.keeper.is_none() && self.overrides != Overrides::default();
+                let changes = no_file.then(|| encode(&self.overrides));
+                self.service.begin_hand_over(&self.balancer, &self.open_doors, changes)
             }
             Handing::UnderWay { .. } => {
                 return warn!("SIGUSR2: a hand-over is under way already");

@@ -50,13 +50,16 @@ impl Manager {
         let about = &self.app.about;
         let text = format!("evenkeel {} takes clients, engine {}", about.version, about.engine);
         self.app.events.push(News::info(Kind::Start, "evenkeel", text));
-        if let (Some(path), kept) = (&self.config.process.state_file, self.overrides.list())
-            && !kept.is_empty()
-        {
-            let text =
-                format!("over the configuration, as the state file keeps it: {}", kept.join(", "));
+        let kept = self.overrides.list();
+        if !kept.is_empty() {
+            let (file, kept) = (self.config.process.state_file.as_ref(), kept.join(", "));
+            let (subject, from) = match file {
+                Some(path) => (path.display().to_string(), "as the state file keeps it"),
+                None => ("evenkeel".to_owned(), "as it was before the hand-over"),
+            };
+            let text = format!("over the configuration, {from}: {kept}");
             info!("{text}");
-            self.app.events.push(News::info(Kind::State, path.display().to_string(), text));
+            self.app.events.push(News::info(Kind::State, subject, text));
         }
         if let Some(reason) = &about.engine_reason {
             let news = News::warning(

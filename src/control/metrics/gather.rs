@@ -16,13 +16,12 @@ pub use super::process::{Facts, ProcessSeen, Reloads};
 pub use super::shards::ShardSeen;
 use crate::balancer::Handle;
 use crate::config::plan::{BackendConfig, PoolConfig, StickyBy};
-use crate::control::admin::ask::{PATIENCE, all_shards};
+use crate::control::admin::ask::{PATIENCE, counts};
 use crate::control::background::Background;
 use crate::control::standing;
 use crate::control::world::World;
 use crate::core::BackendId;
 use crate::core::moment::Moment;
-use crate::shard::commands::Command;
 use crate::shard::condition::Health;
 use crate::shard::counters::Counters;
 use crate::shard::driver::Counts;
@@ -49,7 +48,7 @@ pub struct Seen {
 /// Looks at all of it. To be called on the control thread.
 pub async fn gather(balancer: &Handle, background: &Background, facts: Facts) -> Seen {
     let shared = Arc::clone(balancer.shared());
-    let drivers = all_shards(&shared, PATIENCE, Command::Counts).await;
+    let drivers = counts(&shared, PATIENCE).await;
     let (listeners, known) = under_the_lock(balancer);
     background.run(move || sum_up(&shared, facts, drivers, listeners, known)).await
 }

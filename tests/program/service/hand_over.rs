@@ -289,6 +289,51 @@ fn the_admin_api_goes_on_and_the_new_process_answers() {
     assert!(!path.exists());
 }
 
+#[test]
+fn an_endpoint_of_the_admin_api_that_is_configured_no_more_leaves_no_file() {
+    let backend = Backend::echo();
+    let file = ConfigFile::new("");
+    let [one, two] = ["one.sock", "two.sock"].map(|name| file.folder().join(name));
+    let text = |admin: &std::path::Path| {
+        let web = listener("127.0.0.1:0", "web") + &pool("web", &[backend.address], "");
+        let process = format!("[process]\nadmin = \"unix:{}\"\n", admin.display());
+        QUIET_FILE.replacen("[process]\n", &process, 1) + &web
+    };
+    file.write(&text(&one));
+    let mut line = Succession::of(file.balancer(""));
+    assert!(one.exists());
+    file.write(&text(&two));
+    line.hand_over();
+    assert!(!one.exists() && two.exists());
+    line.end();
+    assert!(!two.exists());
+}
+
+#[test]
+fn what_the_operator_changed_is_handed_over_too() {
+    let backends = ["a", "b"].map(Backend::named);
+    let addresses = backends.each_ref().map(|one| one.address);
+    let file = ConfigFile::new("");
+    let path = file.folder().join("admin.sock");
+    let options = format!("--admin unix:{} --algorithm round-robin", path.display());
+    let mut line = Succession::of(Balancer::before(&addresses, &options));
+    let mut client = connect_to(&path);
+    let body = "{\"state\":\"maint\"}";
+    let patch = format!("PATCH /api/pools/default/backends/{}", addresses[0]);
+    let head = "Host: x\r\nContent-Type: application/json\r\nContent-Length";
+    write!(client, "{patch} HTTP/1.0\r\n{head}: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("200 OK"), "{answer}");
+    for _ in 0..2 {
+        line.hand_over();
+        assert_eq!([(); 4].map(|()| line.first.ask()), ["b"; 4]);
+    }
+    let log = line.end();
+    let told = format!("as it was before the hand-over: default/{} maint", addresses[0]);
+    assert!(log.contains(&told), "{log}");
+}
+
 /// Longer than any test.
 const LONG: &str = "--drain-timeout 10m";
 

@@ -4,11 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::service::succession::{Succession, copy_program};
+use crate::service::succession::{ENGINES, Succession, copy_program};
 use crate::support::backend::Backend;
 use crate::support::file::{ConfigFile, QUIET_FILE, listener, pool};
 use crate::support::{Balancer, EVENKEEL, eventually};
@@ -36,6 +37,60 @@ fn a_new_configuration_that_is_wrong_is_named_and_the_old_process_goes_on() {
     echo(&mut line.first.connect());
     drop(client);
     line.end();
+}
+
+#[test]
+fn one_that_fails_with_the_sockets_in_its_hands_leaves_all_of_them_as_they_were() {
+    let backend = Backend::echo();
+    for engine in ENGINES {
+        let file = ConfigFile::new("");
+        let [web, admin] = ["web.sock", "admin.sock"].map(|name| file.folder().join(name));
+        let text = |more: &str| {
+            let process = format!("[process]\nadmin = \"unix:{}\"\n", admin.display());
+            format!(
+                "{}[[listener]]\nlisten = [\"127.0.0.1:0\", \"unix:{}\"{more}]\n{}",
+                QUIET_FILE.replacen("[process]\n", &process, 1),
+                web.display(),
+                pool("web", &[backend.address], "")
+            )
+        };
+        file.write(&text(""));
+        let balancer = file.balancer(&format!("--shards 2 {engine}"));
+        // An address of documentation (RFC 5737), which no host has.
+        file.write(&text(", \"198.51.100.1:0\""));
+        balancer.signal(Signal::SIGUSR2);
+        let goes_on = "this process goes on, because nobody has taken over";
+        eventually(|| balancer.log().contains(goes_on), || balancer.log());
+        assert!(balancer.log().contains("198.51.100.1"), "{}", balancer.log());
+        echo(&mut balancer.connect());
+        for path in [&web, &admin] {
+            UnixStream::connect(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        }
+        file.write(&text(""));
+        let mut line = Succession::of(balancer);
+        line.hand_over();
+        assert_eq!(line.first.wait_alone().code(), Some(0), "{}", line.log());
+        assert!(web.exists() && admin.exists());
+        line.end();
+        assert!(!web.exists() && !admin.exists());
+    }
+}
+
+#[test]
+fn nobody_has_to_read_what_a_new_process_prints() {
+    let backend = Backend::echo();
+    let options = format!("--host 127.0.0.1 --port 0 --backends {}", backend.address);
+    let mut full = Command::new("sh");
+    full.args(["-c", "exec \"$0\" \"$@\" > /dev/full", EVENKEEL]).args(options.split_whitespace());
+    let mut running = full.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut log = std::io::BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("cannot be told on standard output") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "it has ended");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
 }
 
 #[test]
