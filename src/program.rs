@@ -21,7 +21,7 @@ use crate::config::plan::{Address, On};
 use crate::config::{Config, Problems};
 use crate::control::admin::doors::{DoorError, Doors, UntilTheEnd};
 use crate::control::admin::info::About;
-use crate::control::admin::{self, App, Request};
+use crate::control::admin::{self, App, Losses, Request};
 use crate::control::drift::ConfigFile;
 use crate::control::manager::{Beginning, Manager};
 use crate::control::metrics::gather::Reloads;
@@ -394,6 +394,7 @@ fn admin(
         tally: Arc::default(),
         reloads: Mutex::new(Reloads::none()),
         lost_lines: logging.lost(),
+        losses: Losses::default(),
         background: Arc::default(),
         requests,
     };

@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::api;
-use crate::core::bottleneck::{Load, Sums, Verdict, Watched, Who, verdict};
+use crate::core::bottleneck::{Ended, Load, Sums, Verdict, Watched, Who, verdict};
 use crate::core::moment::Moment;
 use crate::shard::shared::Shared;
+use crate::shard::tally::Tallies;
 use crate::shard::tcp_tally::TcpSum;
 
 use cpu::{CpuTime, Threads};
@@ -37,7 +38,7 @@ struct Seen {
 struct Look {
     at: Moment,
     /// By pool and backend.
-    backends: BTreeMap<String, TcpSum>,
+    backends: BTreeMap<String, (TcpSum, Ended)>,
     shards: Vec<Option<CpuTime>>,
 }
 
@@ -106,17 +107,19 @@ impl Look {
             let named = |name: &str| format!("{}/{name}", pool.name);
             pool.members.iter().map(move |one| (named(&one.backend.name), one))
         });
-        let backends = members.map(|(name, one)| (name, one.backend.tallies.tcp()));
+        let of = |tallies: &Tallies| (tallies.tcp(), tallies.ended_sessions());
+        let backends = members.map(|(name, one)| (name, of(&one.backend.tallies)));
         Self { at, backends: backends.collect(), shards: threads.times() }
     }
 
     fn judged_since(&self, before: &Self, spins: bool) -> Verdict {
-        let watched = self.backends.iter().map(|(name, now)| {
-            let then = before.backends.get(name).map_or_else(Sums::default, |then| then.sums);
+        let watched = self.backends.iter().map(|(name, (now, ended))| {
+            let (then, ended_then) = before.backends.get(name).cloned().unwrap_or_default();
             Watched {
                 name: name.clone(),
-                sums: now.sums.since(&then),
+                sums: now.sums.since(&then.sums),
                 rtt_us: now.backend_rtt.us(),
+                ended: ended.since(ended_then),
             }
         });
         let watched: Vec<Watched> = watched.collect();

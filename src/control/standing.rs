@@ -21,6 +21,12 @@ pub fn word(pool: &Pool, id: BackendId, now: Moment, backups_serve: bool) -> &'s
     }
 }
 
+/// Whether one that stands so serves: who is full has clients, and gets others when some have ended.
+#[must_use]
+pub fn is_active(word: &str) -> bool {
+    matches!(word, "up" | "full")
+}
+
 /// Whether backups get clients: no primary is healthy.
 #[must_use]
 pub fn backups_serve(pool: &Pool, now: Moment) -> bool {

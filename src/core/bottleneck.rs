@@ -18,7 +18,7 @@ mod verdict;
 
 pub use sums::{Sums, Waited};
 pub use talk::{Floor, Talk};
-pub use verdict::{Load, Verdict, Watched, Who, verdict};
+pub use verdict::{Ended, Load, Verdict, Watched, Who, verdict};
 
 /// What the kernel says of one TCP socket at a moment; counts and times are of its whole life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -59,7 +59,8 @@ counters! {
     denied_access,
     /// Clients that were refused because their address has too much already.
     denied_per_ip,
-    /// Clients that had to begin with a PROXY header and did not.
+    /// Clients that had to begin with a PROXY header and sent something else, or ended; who says nothing
+    /// in time is only in the sessions ended so.
     bad_greeting,
     /// Clients that had to wait for a backend, or for room in one.
     waited_for_backend,

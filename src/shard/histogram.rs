@@ -32,6 +32,11 @@ impl Histogram {
         self.sum_ns.add(ns);
     }
 
+    /// The sum of all values so far, which costs less than the whole.
+    pub fn sum_ns(&self) -> u64 {
+        self.sum_ns.value()
+    }
+
     /// Adds what is in it to `sum`. A value that is recorded meanwhile is in it or is not.
     pub fn add_to(&self, sum: &mut Distribution) {
         let Some(counts) = self.counts.get() else { return };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use crate::core::Direction;
+use crate::core::bottleneck::Ended;
 use crate::core::session::EndReason;
 
 use super::counters::Counter;
@@ -143,6 +144,17 @@ impl Tallies {
         let mut sum = TcpSum::default();
         self.shards.iter().for_each(|one| one.tcp.add_to(&mut sum));
         sum
+    }
+
+    /// Sessions that have ended, as far as that is known without their distributions.
+    pub fn ended_sessions(&self) -> Ended {
+        let mut ended = Ended::default();
+        for one in &self.shards {
+            ended.sessions += one.ended.iter().map(Counter::value).sum::<u64>();
+            ended.us += one.session.sum_ns() / 1000;
+            ended.first_byte_us += (one.connect.sum_ns() + one.first_byte.sum_ns()) / 1000;
+        }
+        ended
     }
 
     /// Over all shards.

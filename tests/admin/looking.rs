@@ -160,6 +160,49 @@ fn it_is_ready_while_every_pool_that_is_used_has_somebody_and_it_does_not_stop()
 }
 
 #[test]
+fn a_pool_at_its_limit_has_backends() {
+    let backend = Backend::echo();
+    let file = format!(
+        "[[listener]]\nlisten = \"127.0.0.1:0\"\npool = \"web\"\n[[pool.web.backend]]\naddress = \"{}\"\n\
+         max_connections = 1\n",
+        backend.address
+    );
+    let scene = Scene::new(&file, "");
+    let mut client = scene.balancer.connect();
+    let mut answer = [0; 1];
+    client.write_all(b"x").unwrap();
+    client.read_exact(&mut answer).unwrap();
+    let status = scene.status();
+    assert_eq!(status.backends[0].state, "full");
+    assert_eq!((status.pools[0].active, status.active_backends), (1, 1));
+    assert!(status.backends[0].active, "{status:?}");
+    assert!(status.banners.is_empty(), "{:?}", status.banners);
+    let metrics = scene.ask("GET /metrics").body;
+    assert!(metrics.contains("\nevenkeel_pool_active_backends{pool=\"web\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn that_lines_of_the_logs_are_lost_is_said_on_a_banner() {
+    let backend = Backend::named("a");
+    let folder = std::env::temp_dir().join(format!("evenkeel-lost-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let pipe = folder.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Somebody who has it open and reads nothing.
+    let mut open = std::fs::OpenOptions::new();
+    let _stuck = open.read(true).write(true).open(&pipe).unwrap();
+    let options = format!("--session-log {} --session-log-queue 1 --shards 1", pipe.display());
+    let scene = Scene::before(&[backend.address], "", &options);
+    assert!(scene.status().banners.is_empty());
+    let lost = || {
+        scene.balancer.ask();
+        scene.status().banners.iter().any(|banner| banner.kind == "log-dropped")
+    };
+    eventually(lost, || format!("{:?}", scene.status().counters));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn what_was_found_out_of_a_backend_is_its_evidence_and_an_event() {
     let gone = { Backend::echo().address };
     let health = "[pool.web.health]\ntype = \"tcp\"\ninterval = \"100ms\"\nfall = 1\n";

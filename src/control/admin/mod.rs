@@ -7,6 +7,7 @@
 //! as a [`Request`].
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -72,13 +73,45 @@ pub struct App {
     pub reloads: Mutex<Reloads>,
     /// Lines that the log had no room for.
     pub lost_lines: LostLines,
+    /// When lines were lost for the last time.
+    pub losses: Losses,
     /// Where answers are made that take long.
     pub background: Arc<Background>,
     /// To the manager.
     pub requests: mpsc::Sender<Request>,
 }
 
+/// Lines of logs that nobody took: how many, and when there were more for the last time.
+#[derive(Debug, Default)]
+pub struct Losses(Mutex<(u64, Option<Instant>)>);
+
+impl Losses {
+    /// So many by now.
+    fn note(&self, lines: u64, now: Instant) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines > known.0 {
+            *known = (lines, Some(now));
+        }
+    }
+
+    /// How many since the program began, if there were some lately.
+    fn lately(&self, now: Instant) -> Option<u64> {
+        let (lines, last) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|&last| now.duration_since(last) < LATELY).map(|_| lines)
+    }
+}
+
+/// So long is said that lines were lost.
+const LATELY: Duration = Duration::from_secs(60);
+
 impl App {
+    /// Looks whether lines of the logs were lost. To be called about once a second.
+    pub fn look_for_losses(&self) {
+        let counters = self.handle.shared().counters.iter();
+        let sessions: u64 = counters.map(|one| one.session_log_dropped.value()).sum();
+        self.losses.note(sessions + self.lost_lines.lines(), Instant::now());
+    }
+
     /// The configuration was read again; whether another one, or the same, is in force since.
     pub fn note_reload(&self, done: bool) {
         self.reloads.lock().unwrap_or_else(PoisonError::into_inner).note(done);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
@@ -225,7 +225,7 @@ fn backend(seen: &Seen<'_>, id: BackendId, config: &BackendConfig, known: &Known
     Backend {
         host,
         port,
-        active: state == "up",
+        active: standing::is_active(state),
         connections: itself.active(),
         details: known.details.of(itself.uid),
         pool: pool.name.clone(),
@@ -437,6 +437,13 @@ fn banners(app: &App, pools: &[Pool]) -> Vec<Banner> {
     }
     if let Some(reason) = &app.about.engine_reason {
         add("fallback-engine", format!("epoll moves the bytes, not io_uring: {reason}"));
+    }
+    if let Some(lines) = app.losses.lately(Instant::now()) {
+        let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+        add(
+            "log-dropped",
+            format!("{lines} of the logs were lost: nobody takes them fast enough."),
+        );
     }
     for text in drift(app) {
         add("drift", text);

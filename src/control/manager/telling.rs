@@ -105,6 +105,7 @@ impl Manager {
         }
         self.look_for_restored();
         self.balancer.look_for_bottlenecks();
+        self.app.look_for_losses();
     }
 
     fn on_notice(&self, notice: Notice) {

@@ -161,7 +161,7 @@ impl PoolKnown {
                 }
                 .to_owned(),
                 backends: backends.len() as u64,
-                active: backends.iter().filter(|one| one.state == "up").count() as u64,
+                active: backends.iter().filter(|one| standing::is_active(one.state)).count() as u64,
                 fails_open: pool.fails_open(now),
                 sessions: backends.iter().map(|one| u64::from(one.sessions)).sum(),
                 waiting: pool.state.crowd.len().into(),

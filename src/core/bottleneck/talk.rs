@@ -45,6 +45,9 @@ impl Talk {
             (ONLY_CLIENT, ONLY_CLIENT) => Floor::ClientStreams,
             (ONLY_BACKEND, ONLY_BACKEND) => Floor::BackendStreams,
             _ if owes && !self.monologue => Floor::Backend,
+            // Who speaks without ever getting an answer and has just spoken is in the midst of it, too:
+            // what is lost on the way makes pauses.
+            ([true, _], _) | (_, [true, _]) if self.monologue => Floor::ClientStreams,
             _ => Floor::Client,
         }
     }
@@ -112,9 +115,10 @@ mod tests {
         check(&[
             ([9, 0], CLIENT, Floor::Backend),
             ([0, 0], CLIENT, Floor::Backend),
-            ([9, 0], CLIENT, Floor::Client),
+            ([9, 0], CLIENT, Floor::ClientStreams),
+            ([0, 0], CLIENT, Floor::ClientStreams),
             ([0, 0], CLIENT, Floor::Client),
-            ([9, 0], CLIENT, Floor::Client),
+            ([9, 0], CLIENT, Floor::ClientStreams),
             // But it has got one after all.
             ([9, 9], CLIENT, Floor::Backend),
         ]);

@@ -213,7 +213,62 @@ fn segments_are_counted_with_those_that_were_sent_again() {
 
 fn watched(name: &str, waited: Waited) -> Watched {
     let sums = Sums { samples: 10, waited, ..Sums::default() };
-    Watched { name: format!("web/{name}"), sums, rtt_us: Some(150) }
+    let ended = Ended::default();
+    Watched { name: format!("web/{name}"), sums, rtt_us: Some(150), ended }
+}
+
+/// Nobody looked at its sessions, of which so many ended after so many milliseconds each, the first byte
+/// having come after so many.
+fn short(name: &str, sessions: u64, ms: u64, first_byte_ms: u64) -> Watched {
+    let us = |ms: u64| sessions * ms * 1000;
+    let ended = Ended { sessions, us: us(ms), first_byte_us: us(first_byte_ms) };
+    Watched { ended, ..watched(name, Waited::default()) }
+}
+
+#[test]
+fn sessions_that_end_before_anybody_looks_are_told_by_their_ends() {
+    says(
+        &[short("B1", 5000, 18, 3), short("B2", 5000, 18, 2)],
+        &[],
+        Who::Nobody,
+        None,
+        "Nobody is, as far as can be seen: sessions are too short to be watched (18.0 ms on average), and \
+         14 % of their time passes until backends say the first byte",
+    );
+    says(
+        &[short("B1", 500, 62, 61), short("B2", 5000, 2, 1)],
+        &[],
+        Who::Backend,
+        Some("web/B1"),
+        "Backend web/B1 is the bottleneck: 99 % of the time of its sessions, which are short (7.5 ms on \
+         average), passes until its first byte",
+    );
+    says(
+        &[short("B1", 500, 62, 61), short("B2", 500, 62, 60)],
+        &[],
+        Who::Backend,
+        None,
+        "The backends are the bottleneck: 98 % of the time of sessions, which are short (62.0 ms on \
+         average), passes until the first byte",
+    );
+}
+
+#[test]
+fn backends_that_are_all_alike_are_not_told_apart() {
+    let slow = |name| {
+        watched(
+            name,
+            Waited { backend_answer: 9 * SECOND, client_silence: SECOND, ..Waited::default() },
+        )
+    };
+    says(
+        &[slow("B1"), slow("B2")],
+        &[],
+        Who::Backend,
+        None,
+        "The backends are the bottleneck: 90 % of the time sessions wait for their answers, of one as of \
+         the others",
+    );
 }
 
 #[track_caller]

@@ -11,6 +11,44 @@ pub struct Watched {
     pub sums: Sums,
     /// Smoothed round trip to it.
     pub rtt_us: Option<u64>,
+    /// Its sessions that ended in that time, watched or not.
+    pub ended: Ended,
+}
+
+/// Sessions that have ended, from begin to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// How many.
+    pub sessions: u64,
+    /// How long they were, together.
+    pub us: u64,
+    /// How much of that their backends took to accept the connection and to say the first byte.
+    pub first_byte_us: u64,
+}
+
+impl Ended {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions + other.sessions,
+            us: self.us + other.us,
+            first_byte_us: self.first_byte_us + other.first_byte_us,
+        }
+    }
+
+    /// Since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            sessions: self.sessions.saturating_sub(before.sessions),
+            us: self.us.saturating_sub(before.us),
+            first_byte_us: self.first_byte_us.saturating_sub(before.first_byte_us),
+        }
+    }
+
+    /// Thousandths of the time until the first byte.
+    fn waiting(self) -> u64 {
+        permille(self.first_byte_us.min(self.us), self.us)
+    }
 }
 
 /// What the shards' threads did in the last seconds.
@@ -122,8 +160,7 @@ impl Case<'_> {
 
     fn of_sessions(&self) -> Answer {
         if self.total < ENOUGH_US {
-            let sentence = "Nobody is: hardly a byte has moved in the last seconds";
-            return (Who::Nobody, None, sentence.to_owned());
+            return self.of_short_sessions();
         }
         let waited = &self.all.waited;
         let (cause, part) = greatest(waited, &CAUSES);
@@ -142,6 +179,47 @@ impl Case<'_> {
             _ => "Nobody alone is: sessions wait a little for everybody".to_owned(),
         };
         (Who::Nobody, None, sentence)
+    }
+
+    /// Who ends before anybody looks is known by its beginning and its end only.
+    fn of_short_sessions(&self) -> Answer {
+        let ended = self.backends.iter().map(|one| one.ended);
+        let all = ended.fold(Ended::default(), Ended::plus);
+        if all.sessions == 0 {
+            let sentence = "Nobody is: hardly a byte has moved in the last seconds";
+            return (Who::Nobody, None, sentence.to_owned());
+        }
+        let long = format!("{} ms on average", tenths_of(all.us / all.sessions, 1000));
+        let waiting = all.waiting().div_ceil(10);
+        if all.waiting() < SHORT_CLEAR {
+            let sentence = format!(
+                "Nobody is, as far as can be seen: sessions are too short to be watched ({long}), and \
+                 {waiting} % of their time passes until backends say the first byte"
+            );
+            return (Who::Nobody, None, sentence);
+        }
+        let counts = |one: &&Watched| one.ended.us >= share(all.us, SOME);
+        let worst = self.backends.iter().filter(counts).max_by_key(|one| one.ended.waiting());
+        let worst = worst.filter(|one| {
+            let others = self.backends.iter().filter(|other| other.name != one.name);
+            let others = others.map(|one| one.ended).fold(Ended::default(), Ended::plus);
+            others.sessions == 0 || !alike(one.ended.waiting(), others.waiting())
+        });
+        let (who, share) = match worst {
+            Some(one) => (format!("Backend {} is", one.name), one.ended.waiting().div_ceil(10)),
+            None => ("The backends are".to_owned(), waiting),
+        };
+        let sentence = format!(
+            "{who} the bottleneck: {share} % of the time of its sessions, which are short ({long}), \
+             passes until its first byte"
+        );
+        let sentence = match worst {
+            Some(_) => sentence,
+            None => {
+                sentence.replace("of its sessions", "of sessions").replace("its first", "the first")
+            }
+        };
+        (Who::Backend, worst.map(|one| one.name.clone()), sentence)
     }
 
     fn answer(&self, cause: Cause, part: u64) -> Answer {
@@ -168,7 +246,13 @@ impl Case<'_> {
                 (Who::Balancer, None, sentence)
             }
             Cause::BackendWindow | Cause::BackendAnswer | Cause::BackendNetwork => {
-                self.of_backend(cause, self.worst(cause))
+                let worst = self.worst(cause);
+                let own = permille(cause.of(&worst.sums.waited), total(worst));
+                match self.others(cause, worst) {
+                    // It is as good or bad as the others.
+                    Some(others) if alike(own, others) => self.of_all_backends(cause, often),
+                    _ => self.of_backend(cause, worst),
+                }
             }
         }
     }
@@ -194,6 +278,25 @@ impl Case<'_> {
     fn others(&self, cause: Cause, one: &Watched) -> Option<u64> {
         let others = self.all.since(&one.sums).waited;
         (others.total() > 0).then(|| permille(cause.of(&others), others.total()))
+    }
+
+    fn of_all_backends(&self, cause: Cause, often: u64) -> Answer {
+        let backends = "The backends are the bottleneck";
+        match cause {
+            Cause::BackendNetwork => {
+                let Sums { backend_retransmits, backend_segments, .. } = self.all;
+                let how = how_network(backend_retransmits, backend_segments, often, None);
+                (Who::Network, None, format!("The network to backends {how}"))
+            }
+            Cause::BackendWindow => {
+                let how = format!("their receive windows are full {often} % of the time");
+                (Who::Backend, None, format!("{backends}: {how}"))
+            }
+            _ => {
+                let how = format!("{often} % of the time sessions wait for their answers");
+                (Who::Backend, None, format!("{backends}: {how}, of one as of the others"))
+            }
+        }
     }
 
     fn of_backend(&self, cause: Cause, one: &Watched) -> Answer {
@@ -302,10 +405,21 @@ fn percent(part: u64, whole: u64) -> u64 {
     rounded(part, whole, 100)
 }
 
+/// Whether two shares are so near that neither is the one to blame.
+fn alike(own: u64, others: u64) -> bool {
+    own.abs_diff(others) <= own / 5
+}
+
 /// As in `2.1 %`.
 fn tenths(part: u64, whole: u64) -> String {
     let permille = permille(part, whole);
     format!("{}.{} %", permille / 10, permille % 10)
+}
+
+/// As in `2.1`.
+fn tenths_of(part: u64, whole: u64) -> String {
+    let tenths = rounded(part, whole, 10);
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn rounded(part: u64, whole: u64, of: u64) -> u64 {
@@ -332,6 +446,10 @@ const FULL: u32 = 900;
 
 /// Thousandths of the time that one cause has to have to be called the bottleneck.
 const CLEAR: u64 = 300;
+
+/// Thousandths of the time of short sessions that their backends have to take for that: part of it is the
+/// time that any answer takes.
+const SHORT_CLEAR: u64 = 500;
 
 /// Thousandths of the sessions' time that a backend has to have to stand for the whole.
 const SOME: u64 = 50;
