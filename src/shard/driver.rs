@@ -89,6 +89,13 @@ pub trait Driver {
     /// `EAGAIN` when none have come; the rest as recv(2), told once.
     fn peek(&mut self, socket: &mut Self::Socket, into: &mut [u8]) -> Result<usize, Errno>;
 
+    /// Whether its peer has reset it, or is gone in another way that leaves nothing to be done; also while
+    /// something is in flight.
+    fn is_gone(&self, socket: &Self::Socket) -> bool;
+
+    /// Whether its peer has everything, the end included: a reset takes nothing back then.
+    fn has_delivered_all(&self, socket: &Self::Socket) -> bool;
+
     /// Forgets up to so many bytes that were peeked; how many.
     ///
     /// # Errors

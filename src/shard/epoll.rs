@@ -306,6 +306,16 @@ impl Driver for EpollDriver {
         self.sockets.find(socket.0).expect(OPEN).peek(into)
     }
 
+    fn is_gone(&self, socket: &Socket) -> bool {
+        self.sockets.get(socket.0).is_some_and(|watched| uring::is_gone(watched.conn.fd()))
+    }
+
+    fn has_delivered_all(&self, socket: &Socket) -> bool {
+        self.sockets
+            .get(socket.0)
+            .is_some_and(|watched| uring::has_delivered_all(watched.conn.fd()))
+    }
+
     fn take(&mut self, socket: &mut Socket, bytes: usize) -> Result<usize, Errno> {
         self.sockets.find(socket.0).expect(OPEN).take(bytes)
     }

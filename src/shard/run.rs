@@ -29,7 +29,7 @@ use uring::{Op, Owner, Slots, Token};
 
 use crate::core::moment::Moment;
 use crate::core::relay;
-use crate::core::session::{Action, Actions, Event, Session};
+use crate::core::session::{Action, Actions, EndReason, Event, Session};
 use crate::core::timers::Timers;
 use crate::core::{BackendId, Direction, Side};
 
@@ -206,7 +206,12 @@ impl<D: Driver> Shard<D> {
         self.completions = completions;
         while let Some(slot) = self.timers.pop_due(self.now) {
             let owner = self.sessions.owner(slot).expect("a freed slot has no timer");
-            self.drive(owner, Event::TimerFired);
+            let event = if self.is_abandoned(owner) {
+                Event::Cut(EndReason::ClientGone)
+            } else {
+                Event::TimerFired
+            };
+            self.drive(owner, event);
         }
         self.feed_starved();
         self.serve_waiting();
@@ -365,7 +370,7 @@ impl<D: Driver> Shard<D> {
                 Action::Release(buffer) => self.driver.release(buffer),
                 Action::ClosePipe(pipe) => self.close_pipe(pipe),
                 Action::CountPath(direction, change) => self.count_path(direction, change),
-                Action::ArmTimer(deadline) => self.timers.arm(owner.slot, deadline),
+                Action::ArmTimer(deadline) => self.arm_timer(owner, deadline),
                 Action::Free { reason, reset_client, reset_backend } => {
                     self.free(owner, reason, reset_client, reset_backend);
                 }

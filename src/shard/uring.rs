@@ -169,6 +169,14 @@ impl Driver for UringDriver {
         uring::try_peek(socket.fd(), into)
     }
 
+    fn is_gone(&self, socket: &Conn) -> bool {
+        uring::is_gone(socket.fd())
+    }
+
+    fn has_delivered_all(&self, socket: &Conn) -> bool {
+        uring::has_delivered_all(socket.fd())
+    }
+
     fn take(&mut self, socket: &mut Conn, bytes: usize) -> Result<usize, Errno> {
         uring::try_discard(socket.fd(), bytes)
     }

@@ -117,7 +117,12 @@ fn what_the_unit_and_the_image_start_is_a_command_line_that_evenkeel_takes() {
     let start = start.unwrap().split(' ').map(str::to_owned).collect();
     for arguments in [start, command] {
         let here = in_tree("packaging/evenkeel.toml").display().to_string();
-        let installed = |argument: &String| argument.replace("/etc/evenkeel/evenkeel.toml", &here);
+        // Its folder is made with the service (RuntimeDirectory=).
+        let folder = std::env::temp_dir().display().to_string();
+        let installed = |argument: &String| {
+            let argument = argument.replace("/etc/evenkeel/evenkeel.toml", &here);
+            argument.replace("/run/evenkeel", &folder)
+        };
         let arguments: Vec<String> = arguments.iter().map(installed).collect();
         assert!(arguments.contains(&here), "{arguments:?}");
         let ended = run_command(Command::new(EVENKEEL).arg("check").args(&arguments));

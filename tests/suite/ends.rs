@@ -4,9 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::support::backend::{Backend, request};
 use crate::support::{
@@ -246,6 +249,26 @@ fn a_client_that_reads_slower_than_the_half_closed_timeout_gets_everything_and_a
 
 /// Less than the kernel takes from a sender at once over loopback.
 const SENT_AND_NOT_READ: usize = 256 << 10;
+
+#[test]
+fn a_backend_that_has_the_clients_end_learns_that_nobody_waits_for_the_rest() {
+    let (backend, ends) = reporting(|mut client| {
+        let End::Finished(request) = read_to_the_end(&client) else { panic!("it is reset") };
+        client.write_all(b"half of it").unwrap();
+        let mut looked = [PollFd::new(client.as_fd(), PollFlags::empty())];
+        match poll(&mut looked, PollTimeout::try_from(WATCHDOG).unwrap()) {
+            // Nothing but an error or a hang-up is told then.
+            Ok(1) => End::Reset(request),
+            other => panic!("{other:?}"),
+        }
+    });
+    let balancer = Balancer::before(&[backend.address], "--half-closed-timeout 300ms");
+    let mut client = balancer.connect();
+    client.write_all(b"four").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert!(matches!(read_to_the_end(&client), End::Reset(_)));
+    assert_eq!(next(&ends), End::Reset(4));
+}
 
 #[test]
 fn every_way_to_end_gives_the_descriptors_back() {

@@ -51,6 +51,31 @@ fn hundreds_are_held_at_once_and_all_of_them_are_served() {
 }
 
 #[test]
+fn who_resets_while_it_is_held_makes_room_for_others() {
+    let full = "max_connections = 1";
+    for (lines, keys) in
+        [(format!("{WAIT_LONG}\n{UNCHECKED}"), ""), ("queue_timeout = \"60s\"".to_owned(), full)]
+    {
+        let backend = Backend::silent();
+        let nobody = own_address();
+        let address = if keys.is_empty() { nobody } else { backend.address };
+        let balancer = before_pool(&lines, &[(address, keys)], "");
+        let first = say(&balancer, b"x");
+        if !keys.is_empty() {
+            backend.wait_for_accepted(1);
+        }
+        balancer.settle();
+        let idle = balancer.descriptors();
+        let clients: Vec<TcpStream> = (0..20).map(|_| say(&balancer, b"x")).collect();
+        let all_in = || balancer.descriptors() >= idle + 20;
+        eventually(all_in, || format!("{} descriptors", balancer.descriptors()));
+        clients.into_iter().for_each(reset);
+        balancer.wait_for_descriptors(idle);
+        drop(first);
+    }
+}
+
+#[test]
 fn a_client_in_vain_gets_the_end_a_reset_or_the_text_and_nothing_else() {
     let refusing = own_address();
     for wait in ["0s", "100ms"] {

@@ -64,7 +64,7 @@ pub use listen::{
 };
 pub use nix::errno::Errno;
 pub use nonblocking::{
-    take_error, try_accept, try_connect, try_discard, try_peek, try_recv, try_send,
+    is_gone, take_error, try_accept, try_connect, try_discard, try_peek, try_recv, try_send,
 };
 pub use offload::{Offloads, offloads};
 pub use pipe::{Pipe, Spliced};
@@ -78,7 +78,7 @@ pub use socket::{
     is_connected_to_itself, is_on_this_host, local_address, original_destination, peer_address,
     set_nodelay, shares_its_port, stream_socket,
 };
-pub use tcp_info::TcpInfo;
+pub use tcp_info::{TcpInfo, has_delivered_all};
 pub use token::{Op, Owner, Token};
 pub use unix::{SocketFile, UnixListen, UnixListenError, check_unix, listen_unix};
 pub use wake::{WakeSource, Waker, wake_pair};

@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, SockFlag, accept4, recv, send};
 use socket2::{SockAddr, SockRef};
 
@@ -52,6 +53,16 @@ pub fn try_recv(socket: &impl AsFd, space: &mut [u8]) -> Result<usize, Errno> {
 /// `EAGAIN` when nothing is there; the rest as recv(2).
 pub fn try_peek(socket: &impl AsFd, space: &mut [u8]) -> Result<usize, Errno> {
     recv(socket.as_fd().as_raw_fd(), space, MsgFlags::MSG_PEEK)
+}
+
+/// Whether the peer of a stream socket has reset it, or both sides have ended (poll(2): `POLLERR`,
+/// `POLLHUP`). Errors are left to be told.
+#[must_use]
+pub fn is_gone(socket: &impl AsFd) -> bool {
+    let mut looked = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    let found = poll(&mut looked, PollTimeout::ZERO);
+    // Who cannot be looked at will be told by what is done with it.
+    found.is_ok_and(|found| found > 0)
 }
 
 /// Takes up to `bytes` that were looked at, and forgets them; how many.

@@ -60,6 +60,13 @@ impl TcpInfo {
     }
 }
 
+/// Whether the peer of a TCP connection has acknowledged everything and our end, and has not ended itself
+/// (FIN_WAIT2).
+#[must_use]
+pub fn has_delivered_all(socket: &impl AsFd) -> bool {
+    Raw::of(socket).is_ok_and(|raw| raw.state == TCP_FIN_WAIT2)
+}
+
 /// `struct tcp_info` (include/uapi/linux/tcp.h) as far as it is used here. It has only ever grown at
 /// its end; the last of these fields are there since Linux 4.10.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,3 +143,5 @@ impl Raw {
 
 /// `TCP_CA_Recovery` (include/uapi/linux/tcp.h); what comes after it is `TCP_CA_Loss`.
 const TCP_CA_RECOVERY: u8 = 3;
+/// A state of TCP (include/net/tcp_states.h).
+const TCP_FIN_WAIT2: u8 = 5;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tracing::{debug, info};
 use uring::Owner;
 
-use crate::core::session::{EndReason, Event};
+use crate::core::moment::Moment;
+use crate::core::session::{EndReason, Event, Phase};
 use crate::shard::driver::Driver;
 use crate::shard::per_ip::Ticket;
 use crate::shard::shared::Stopping;
 
-use super::{ALIVE, Accepting, Shard, Turn};
+use super::{ALIVE, Accepting, Entry, Shard, Turn};
 
 impl<D: Driver> Shard<D> {
     pub(super) fn free(
@@ -35,12 +36,35 @@ impl<D: Driver> Shard<D> {
         self.count_sessions();
         self.counters().count_end(reason);
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
+        // Who has been told the end of the other side and is still at work would never learn that nobody
+        // waits for it; and what it has got, the kernel keeps for it (tcp_reset, net/ipv4/tcp_input.c).
+        let cut_short = reset_client || reset_backend;
+        let reset = |socket: &D::Socket, reset: bool| {
+            reset || (cut_short && self.driver.has_delivered_all(socket))
+        };
+        let reset_client = reset(&entry.client, reset_client);
+        let reset_backend = entry.backend.as_ref().map(|backend| reset(backend, reset_backend));
         self.driver.close(entry.client, reset_client);
-        if let Some(backend) = entry.backend {
-            self.driver.close(backend, reset_backend);
+        if let Some((backend, reset)) = entry.backend.zip(reset_backend) {
+            self.driver.close(backend, reset);
         }
         // Descriptors are free again.
         self.paused_until = None;
+    }
+
+    /// Nobody tells that a client has gone while nothing is in flight on its socket, and the place that it
+    /// has may be somebody else's: who waits is looked at now and then.
+    pub(super) fn arm_timer(&mut self, owner: Owner, deadline: Moment) {
+        let session = &self.sessions.get(owner).expect(ALIVE).session;
+        let waits = matches!(session.phase(), Phase::Waiting | Phase::Connecting);
+        let look = if waits { self.now + LOOK_AFTER } else { deadline };
+        self.timers.arm(owner.slot, deadline.min(look));
+    }
+
+    /// Whether its client went while it waits for a backend or is being connected to one.
+    pub(super) fn is_abandoned(&self, owner: Owner) -> bool {
+        let Entry { session, client, .. } = self.sessions.get(owner).expect(ALIVE);
+        matches!(session.phase(), Phase::Waiting | Phase::Connecting) && self.driver.is_gone(client)
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -122,3 +146,6 @@ impl<D: Driver> Shard<D> {
 /// What has not answered a cut is cut again, so often.
 const CUT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const MOST_CUTS: u32 = 30;
+
+/// Who has gone is noticed so late at most.
+const LOOK_AFTER: Duration = Duration::from_millis(250);

@@ -392,6 +392,14 @@ impl Driver for SimDriver {
         self.perform_peek(socket.link, into)
     }
 
+    fn is_gone(&self, socket: &SimSocket) -> bool {
+        self.world.links[socket.link].conn.was_reset(End::Balancer)
+    }
+
+    fn has_delivered_all(&self, socket: &SimSocket) -> bool {
+        self.world.links[socket.link].conn.has_read_all(End::Peer)
+    }
+
     fn take(&mut self, socket: &mut SimSocket, bytes: usize) -> Result<usize, Errno> {
         self.assert_idle(Op::Recv, socket.link);
         self.perform_take(socket.link, bytes)

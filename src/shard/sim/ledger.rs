@@ -94,6 +94,8 @@ struct Record {
     reason: Option<EndReason>,
     /// How the sockets of client and backend were closed.
     closed_with_reset: [Option<bool>; 2],
+    /// Whether each had read everything then, the end included.
+    delivered: [bool; 2],
     /// Whether the side had been told the end of the stream before its socket was closed.
     told_the_end: [bool; 2],
 }
@@ -211,6 +213,7 @@ impl Ledger {
             ending_at: None,
             reason: None,
             closed_with_reset: [None; 2],
+            delivered: [false; 2],
             told_the_end: [false; 2],
         });
     }
@@ -296,6 +299,7 @@ impl Ledger {
         record.reason = record.reason.or(reason);
         let side = world.links[link].side as usize;
         record.closed_with_reset[side] = Some(reset);
+        record.delivered[side] = world.links[link].conn.has_read_all(End::Peer);
     }
 
     /// A session is counted just before its sockets are closed, so the counters tell its reason.
@@ -505,8 +509,11 @@ impl Record {
             | EndReason::BadGreeting
             | EndReason::Denied => panic!("{reason:?}, and it had a backend: {self:?}"),
         };
-        // Who has been told the end must still be able to read what came before it.
-        let expected_resets = self.told_the_end.map(|told| expected_resets && !told);
+        // Who has been told the end must still be able to read what came before it, and who has read all
+        // of it is not left alone with an answer that nobody waits for.
+        let sides = [Side::Client, Side::Backend].map(|side| side as usize);
+        let expected_resets =
+            sides.map(|side| expected_resets && (!self.told_the_end[side] || self.delivered[side]));
         if matches!(reason, EndReason::IdleTimeout | EndReason::MaxAge) {
             // More resets than expected do no harm: a send may be taken after it was given up.
             assert!(resets >= expected_resets, "bytes were lost without a reset: {self:?}");

@@ -222,6 +222,12 @@ impl Conn {
         self.ends[end as usize].closed
     }
 
+    /// Whether `end` has read everything, the end of the stream included.
+    pub(super) fn has_read_all(&self, end: End) -> bool {
+        let queue = &self.queues[end.other() as usize];
+        queue.bytes.is_empty() && queue.fin == Fin::Read
+    }
+
     /// Whether `end` was sent a reset, noticed or not.
     pub(super) fn was_reset(&self, end: End) -> bool {
         self.ends[end as usize].reset
