@@ -1,4 +1,4 @@
-//! Clients that shut their side once they have asked.
+//! Clients that shut their side once they have asked, and those that promise more than may come.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -88,6 +88,45 @@ fn who_shuts_his_side_and_does_not_read_is_ended_as_anybody() {
     // The client still has its side; the balancer has none.
     scene.balancer.wait_for_descriptors(descriptors);
     drop(greedy);
+}
+
+#[test]
+fn a_body_that_is_promised_to_be_too_large_is_refused_by_the_head() {
+    let house = House::new("");
+    let line = "POST /api/pools/web/backends";
+    let json = format!("Content-Type: application/json\r\nAuthorization: Bearer {TOKEN}\r\n");
+    for length in ["65537", "99999999999"] {
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let started = Instant::now();
+            let mut stream = patient(TcpStream::connect(house.door).unwrap());
+            let headers = format!("{json}{expect}Content-Length: {length}\r\n");
+            let words = request(line, &headers, "").replace("Connection: close\r\n", "");
+            stream.write_all(words.as_bytes()).unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).unwrap();
+            assert!(said.starts_with("HTTP/1.1 413"), "{headers}: {said}");
+            assert!(said.contains("more than 65536 bytes"), "{said}");
+            assert!(started.elapsed() < AT_ONCE, "{headers}: {:?}", started.elapsed());
+        }
+    }
+    // Who may not ask is told nothing else, and who promises what may come is asked to go on.
+    let words = request(line, "Content-Length: 99999999999\r\n", "");
+    let mut stream = patient(TcpStream::connect(house.door).unwrap());
+    stream.write_all(words.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    let mut stream = patient(TcpStream::connect(house.door).unwrap());
+    let headers = format!("{json}Expect: 100-continue\r\nContent-Length: 2\r\n");
+    stream.write_all(request(line, &headers, "").as_bytes()).unwrap();
+    let mut said = [0; 25];
+    stream.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"{}").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 422"), "{said}");
+    house.is_as_it_was();
 }
 
 /// Well before anything is given up.
