@@ -129,5 +129,26 @@ fn a_body_that_is_promised_to_be_too_large_is_refused_by_the_head() {
     house.is_as_it_was();
 }
 
+#[test]
+fn a_head_that_cannot_be_read_is_answered_with_nothing_but_its_status() {
+    let backend = Backend::echo();
+    let scene = Scene::before(&[backend.address], "", "");
+    let many = (0..70).map(|n| format!("X-{n}: a\r\n")).collect::<String>();
+    for (headers, status) in [
+        (format!("X: {}\r\n", "a".repeat(17_000)), 431),
+        (many, 431),
+        ("Content-Length: 18446744073709551615\r\n".to_owned(), 431),
+        ("Content-Length: +13\r\n".to_owned(), 400),
+        ("Content-Length: 1\r\nContent-Length: 2\r\n".to_owned(), 400),
+        ("X: y\r\n z\r\n".to_owned(), 400),
+    ] {
+        let answer = scene.say(request("GET /api/status", &headers, "").as_bytes());
+        assert_eq!((answer.status, answer.body.as_str()), (status, ""), "{headers}: {answer:?}");
+    }
+    // As the OpenAPI file and the documentation say.
+    let told = scene.ask("GET /openapi.json").body;
+    assert!(told.contains("but for heads that cannot be read"), "{told}");
+}
+
 /// Well before anything is given up.
 const AT_ONCE: Duration = Duration::from_secs(5);
