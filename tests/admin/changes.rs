@@ -206,6 +206,41 @@ fn what_cannot_be_meant_is_refused_with_the_cause_and_changes_nothing() {
 }
 
 #[test]
+fn a_backend_is_added_under_no_name_that_a_path_could_not_have() {
+    let backend = Backend::echo();
+    let scene = Scene::before(&[backend.address], "", "");
+    let before = scene.in_force();
+    let add = |name: &str| {
+        let body = format!("{{\"address\":\"127.0.0.1:1\",\"name\":\"{name}\"}}");
+        scene.tell("POST /api/pools/web/backends", &body)
+    };
+    for (name, says) in [
+        ("a".repeat(17_000), "has 17000 bytes; write at most 255"),
+        ("\u{e4}".repeat(128), "has 256 bytes; write at most 255"),
+        (".".to_owned(), "`.` is a folder in a path"),
+        ("..".to_owned(), "`..` is a folder in a path"),
+        ("   ".to_owned(), "more than spaces"),
+        ("\u{a0}".to_owned(), "more than spaces"),
+        (String::new(), "not empty"),
+    ] {
+        let answer = add(&name);
+        assert_eq!(answer.status, 422, "{name}: {answer:?}");
+        assert!(answer.problem().contains(says), "{name}: {answer:?}");
+    }
+    // Without a name it has that of its address.
+    let body = format!("{{\"address\":\"{}:1\"}}", "a".repeat(300));
+    let answer = scene.tell("POST /api/pools/web/backends", &body);
+    assert!(answer.status == 422 && answer.problem().contains("302 bytes"), "{answer:?}");
+    assert_eq!(scene.in_force(), before);
+    for name in ["a".repeat(255), "\u{e4}".repeat(127), "...".to_owned(), " a ".to_owned()] {
+        assert_eq!(add(&name).status, 201, "{name}");
+        let path: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(scene.ask(&format!("DELETE /api/pools/web/backends/{path}")).status, 204);
+    }
+    assert_eq!(scene.in_force(), before);
+}
+
+#[test]
 fn a_reload_can_be_asked_for_and_says_what_came_of_it() {
     let backends = [Backend::named("a"), Backend::named("b")];
     let scene = Scene::before(&[backends[0].address], "", "");

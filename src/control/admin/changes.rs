@@ -125,11 +125,9 @@ fn understood(new: NewBackend) -> Result<BackendConfig, Refusal> {
     let NewBackend { address, name, weight, backup, max_connections } = new;
     let target = text::backend(&address);
     let target = target.map_err(|error| Refusal::unusable(format!("address: {error}")))?;
-    let name = name.map(|name| match name.is_empty() || name.chars().any(char::is_control) {
-        true => Err(Refusal::unusable("a name is not empty and has no control characters")),
-        false => Ok(name),
-    });
-    let mut backend = BackendConfig::at_run_time(target, name.transpose()?);
+    let mut backend = BackendConfig::at_run_time(target, name);
+    // Also one that is an address: without a name for it nobody could remove it again.
+    text::name(&backend.name).map_err(Refusal::unusable)?;
     if let Some(weight) = weight {
         backend.weight = checked_weight(weight)?;
     }
