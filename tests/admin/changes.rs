@@ -181,8 +181,11 @@ fn what_cannot_be_meant_is_refused_with_the_cause_and_changes_nothing() {
         (add, "{\"address\":\"b:1\",\"name\":\"a\\nb\"}".to_owned(), 422, "name"),
         (add, "{\"address\":\"b:1\",\"wait\":1}".to_owned(), 422, "wait"),
         (add, "{\"address\":".to_owned(), 400, "JSON"),
-        (add, "[]".to_owned(), 422, "NewBackend"),
-        (add, "null".to_owned(), 422, "NewBackend"),
+        (add, "[]".to_owned(), 422, "the body is a list; write an object"),
+        (add, "null".to_owned(), 422, "the body is null; write an object"),
+        (add, "\"b:1\"".to_owned(), 422, "the body is a text; write an object"),
+        (add, "[\"b:1\",\"arr\",2,false,7]".to_owned(), 422, "the body is a list"),
+        (&one, "[5,\"drain\"]".to_owned(), 422, "the body is a list"),
         ("POST /api/pools/nobody/backends", "{\"address\":\"b:1\"}".to_owned(), 404, "no pool"),
         (one.as_str(), "{}".to_owned(), 400, "nothing"),
         (one.as_str(), "{\"weight\":257}".to_owned(), 422, "0 to 256"),
@@ -197,11 +200,75 @@ fn what_cannot_be_meant_is_refused_with_the_cause_and_changes_nothing() {
         assert_eq!(answer.status, status, "{line} {body}: {answer:?}");
         let problem = answer.problem();
         assert!(problem.contains(says), "{line} {body}: {problem}");
+        for foreign in FOREIGN {
+            assert!(!problem.contains(foreign), "{line} {body}: {problem}");
+        }
     }
     let plain =
         crate::client::request(add, "Content-Type: text/plain\r\n", "{\"address\":\"b:1\"}");
-    assert_eq!(scene.say(plain.as_bytes()).status, 415);
+    let answer = scene.say(plain.as_bytes());
+    assert_eq!(answer.status, 415);
+    assert!(answer.problem().contains("Content-Type: application/json"), "{answer:?}");
     assert_eq!(scene.in_force(), before);
+    assert_eq!(scene.events().len(), 1);
+}
+
+#[test]
+fn each_word_that_cannot_be_used_is_named_with_what_is_allowed() {
+    let backend = Backend::echo();
+    let scene = Scene::before(&[backend.address], "", "");
+    let add = "POST /api/pools/web/backends";
+    let one = format!("PATCH /api/pools/web/backends/{}", backend.address);
+    for (line, body, says) in [
+        (one.as_str(), "{\"weight\":-1}", "weight is -1; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":65536}", "weight is 65536; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":1.5}", "weight is 1.5; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":\"1\"}", "weight is \"1\"; write a whole number from 0 to 256"),
+        (&one, "{\"state\":[\"drain\"]}", "state is [\"drain\"]; write \"ready\", \"drain\" or"),
+        (
+            &one,
+            "{\"wieght\":1}",
+            "there is no `wieght`; write weight or state; did you mean `weight`?",
+        ),
+        (&one, "{\"weight\":1,\"weight\":2}", "`weight` is there twice; write it once"),
+        (add, "{}", "address is missing; write \"host:port\" or \"unix:PATH\""),
+        (add, "{\"address\":null}", "address is null; write \"host:port\""),
+        (add, "{\"address\":\"b:1\",\"backup\":1}", "backup is 1; write true or false"),
+        (
+            add,
+            "{\"address\":\"b:1\",\"max_connections\":-5}",
+            "write a whole number from 1 to 4294967295",
+        ),
+        (
+            "GET /api/events?after=99999999999999999999",
+            "",
+            "after is `99999999999999999999`; write",
+        ),
+        ("GET /api/events?limit=x", "", "limit is `x`; write a whole number from 1 to 1024"),
+        (
+            "GET /api/events?limt=1",
+            "",
+            "there is no `limt`; write after or limit; did you mean `limit`?",
+        ),
+        ("GET /api/events?limit=1&limit=2", "", "`limit` is there twice; write it once"),
+        ("GET /api/status?all=true", "", "there is no `all`; nothing is taken here"),
+        ("GET /api/sessions?limit=-1", "", "limit is `-1`; write a whole number from 1 to 10000"),
+        ("DELETE /api/sessions?all=yes", "", "all is `yes`; write true"),
+        ("GET /api/explain/backend?pool=web", "", "name is missing; write the name of a backend"),
+        ("GET /api/pools/web/backends/%ff", "", "`name` in the path is not UTF-8"),
+    ] {
+        let answer = scene.tell(line, body);
+        let status = if body.is_empty() { 400 } else { 422 };
+        assert_eq!(answer.status, status, "{line} {body}: {answer:?}");
+        let problem = answer.problem();
+        assert!(problem.contains(says), "{line} {body}: {problem}");
+        for foreign in FOREIGN {
+            assert!(!problem.contains(foreign), "{line} {body}: {problem}");
+        }
+    }
+    // Nobody reads a thousand letters of what is wrong.
+    let answer = scene.tell(&one, &format!("{{\"weight\":\"{}\"}}", "\u{e4}".repeat(1000)));
+    assert!(answer.problem().len() < 200, "{answer:?}");
     assert_eq!(scene.events().len(), 1);
 }
 
@@ -260,3 +327,7 @@ fn a_reload_can_be_asked_for_and_says_what_came_of_it() {
     );
     assert_eq!(scene.balancer.ask(), "b");
 }
+
+/// How serde and axum say it.
+const FOREIGN: [&str; 6] =
+    ["eserialize", "expected ", "target type", "struct ", "u16", "invalid digit"];

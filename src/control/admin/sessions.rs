@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use super::App;
 use super::ask::{PATIENCE, all_shards};
 use super::auth::Peer;
 use super::problem::Refusal;
-use super::router::Nothing;
+use super::said::{Asked, Forms, Named, Nothing, Words};
 use crate::api::{Bytes, Killed, Session, Sessions};
 use crate::control::events::{Kind, News};
 use crate::core::session::Phase;
@@ -39,6 +39,20 @@ pub(super) struct Filter {
     all: Option<bool>,
 }
 
+impl Words for Filter {
+    const WORDS: Forms = &[
+        ("pool", "the name of a pool"),
+        ("backend", "the name of a backend"),
+        ("listener", "the name of a listener"),
+        ("client", "an address, one with a port, or a network"),
+        ("state", "a state of a session"),
+        ("min_age", "a time, as in 30s"),
+        ("min_idle", "a time, as in 30s"),
+        ("limit", "a whole number from 1 to 10000"),
+        ("all", "true, or leave it out"),
+    ];
+}
+
 /// What names a session: shard, slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Id {
@@ -49,7 +63,7 @@ struct Id {
 /// `GET /api/sessions`
 pub(super) async fn list(
     State(app): Here,
-    Query(filter): Query<Filter>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<Sessions>, Refusal> {
     if filter.all.is_some() {
         return Err(Refusal::wrong("`all` is for DELETE; without a filter all are told"));
@@ -65,8 +79,8 @@ pub(super) async fn list(
 /// `GET /api/sessions/{id}`
 pub(super) async fn one(
     State(app): Here,
-    Path(id): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
+    Named(id): Named<String>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Json<Session>, Refusal> {
     find(&app, &id).await.map(|row| Json(session(row)))
 }
@@ -75,7 +89,7 @@ pub(super) async fn one(
 pub(super) async fn kill(
     State(app): Here,
     Extension(peer): Extension<Peer>,
-    Query(filter): Query<Filter>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<Killed>, Refusal> {
     if filter.limit.is_some() {
         return Err(Refusal::wrong("`limit` is for GET; all that fit are cut"));
@@ -102,8 +116,8 @@ pub(super) async fn kill(
 pub(super) async fn kill_one(
     State(app): Here,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
+    Named(id): Named<String>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<StatusCode, Refusal> {
     let Id { shard, owner } = known(&app, &id)?;
     let query = commands::Query { session: Some(owner), ..commands::Query::default() };
