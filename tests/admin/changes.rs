@@ -308,6 +308,56 @@ fn a_backend_is_added_under_no_name_that_a_path_could_not_have() {
 }
 
 #[test]
+fn a_filter_that_names_what_there_is_not_is_no_filter_that_fits_nobody() {
+    let backends = [Backend::named_and_held("a"), Backend::named_and_held("b")];
+    let addresses = backends.each_ref().map(|one| one.address);
+    let scene = Scene::before(&addresses, "", "");
+    let mut client = scene.balancer.connect();
+    client.read_exact(&mut [0]).unwrap();
+    let listener = scene.status().listeners[0].name.clone();
+    for (query, says) in [
+        (format!("backend=web/{}", addresses[0]), format!("pool=web&backend={}", addresses[0])),
+        ("backend=web/nobody&client=127.0.0.1".to_owned(), "pool=web&backend=nobody".to_owned()),
+        ("pool=nobody".to_owned(), "there is no pool `nobody`".to_owned()),
+        (format!("pool=nobody&listener={listener}"), "there is no pool `nobody`".to_owned()),
+        ("listener=nobody".to_owned(), format!("write one of {listener}")),
+    ] {
+        let answer = scene.ask(&format!("DELETE /api/sessions?{query}"));
+        assert_eq!(answer.status, 404, "{query}: {answer:?}");
+        assert!(answer.problem().contains(&says), "{query}: {answer:?}");
+    }
+    let listed = scene.ask(&format!("GET /api/sessions?backend=web/{}", addresses[0]));
+    assert!(listed.status == 404 && listed.problem().contains("pool=web&backend="), "{listed:?}");
+    // What is there, and fits nobody now, is no mistake; nor is looking for what is gone.
+    for (line, status) in [
+        ("DELETE /api/sessions?pool=web&min_age=1h", 200),
+        ("DELETE /api/sessions?backend=gone", 200),
+        ("DELETE /api/sessions?backend=no/pool", 200),
+        (&format!("DELETE /api/sessions?listener={listener}&state=greeting"), 200),
+        ("GET /api/sessions?pool=nobody", 200),
+        ("GET /api/sessions?listener=nobody", 200),
+    ] {
+        assert_eq!(scene.ask(line).status, status, "{line}");
+    }
+    // A backend may have such a name.
+    let body = "{\"address\":\"127.0.0.1:1\",\"name\":\"web/c\"}";
+    assert_eq!(scene.tell("POST /api/pools/web/backends", body).status, 201);
+    let answer = scene.ask("DELETE /api/sessions?backend=web/c");
+    assert_eq!(answer.json::<Killed>(), Killed { killed: 0 }, "{answer:?}");
+    assert_eq!(scene.status().sessions, 1);
+    // A pool that is gone is known for as long as somebody is with it.
+    let left = crate::support::file::pool("other", &[backends[1].address], "");
+    let text = web(&[addresses[0]], "").replace("pool = \"web\"", "pool = \"other\"");
+    let text = text.split("[pool.web]").next().unwrap().to_owned() + &left;
+    scene.file.reload(&scene.balancer, &text);
+    let answer = scene.ask("DELETE /api/sessions?pool=web&min_age=1h");
+    assert_eq!((answer.status, answer.json::<Killed>()), (200, Killed { killed: 0 }));
+    assert_eq!(scene.ask("DELETE /api/sessions?pool=web").json::<Killed>(), Killed { killed: 1 });
+    eventually(|| scene.status().sessions == 0, || "it is still there".to_owned());
+    assert_eq!(scene.ask("DELETE /api/sessions?pool=web").status, 404);
+}
+
+#[test]
 fn a_reload_can_be_asked_for_and_says_what_came_of_it() {
     let backends = [Backend::named("a"), Backend::named("b")];
     let scene = Scene::before(&[backends[0].address], "", "");
