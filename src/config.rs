@@ -127,7 +127,7 @@ impl Config {
     /// Everything that is wrong, each with the cause and the cure.
     pub(crate) fn resolve_under(draft: &Draft, nofile: NofileLimit) -> Result<Self, Problems> {
         let (listeners, pools) = resolve::names(draft)?;
-        let admin = admin::resolve(&draft.process.admin)?;
+        let admin = admin::resolve(&draft.process.admin, &listeners)?;
         let process = host::process(&draft.process, &listeners, &pools, admin, nofile)?;
         let mut warnings = draft.warnings.clone();
         warnings.extend(host::warnings(draft));

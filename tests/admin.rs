@@ -24,3 +24,5 @@ mod places;
 mod schema;
 #[path = "admin/state.rs"]
 mod state;
+#[path = "admin/wire.rs"]
+mod wire;

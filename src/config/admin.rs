@@ -10,8 +10,8 @@ use std::str::FromStr;
 use subtle::ConstantTimeEq as _;
 
 use super::draft::At;
-use super::plan::Target;
-use super::problem::{Place, Problem, Problems};
+use super::plan::{Address, ListenerConfig, On, Target};
+use super::problem::{Place, Problem, Problems, did_you_mean};
 use super::text::{target, unix_path};
 use crate::cli::Endpoint;
 
@@ -93,6 +93,9 @@ pub enum AdminError {
     /// The file is not there, or not for us.
     #[error("cannot read {0}: {1}; check the path and its permissions")]
     Unreadable(String, std::io::Error),
+    /// There is no token in a directory.
+    #[error("{0} is a directory; name the file with the token in it")]
+    Folder(String),
     /// Anybody on this host could read it.
     #[error("{0} may be read by everybody on this host; try `chmod o= {0}`")]
     Open(String),
@@ -106,6 +109,15 @@ pub enum AdminError {
         "the token in {0} has spaces or characters that are no visible ASCII; try `openssl rand -hex 32 > {0}`"
     )]
     Unsuitable(String),
+    /// Clients come there.
+    #[error("{0}: {1} is where listener {2} is already; write another address or port")]
+    Listens(String, Address, String),
+    /// The same endpoint.
+    #[error("{0}: {1} is there twice; leave one of them out")]
+    Twice(String, Address),
+    /// One of two is everywhere.
+    #[error("{0}: {1} and {2} are one place; leave one of them out, or write another port")]
+    Overlap(String, Address, Address),
 }
 
 impl FromStr for AdminListen {
@@ -118,17 +130,55 @@ impl FromStr for AdminListen {
                 Target::Unix(path) => Ok(Self::Unix { path, mode: MODE }),
             };
         };
-        let (path, mode) = match unix.rsplit_once(",mode=") {
-            Some((path, mode)) => (path, file_mode(mode)?),
-            None => (unix, MODE),
-        };
-        Ok(Self::Unix { path: unix_path(path)?, mode })
+        let (path, mode) = path_and_mode(unix)?;
+        Ok(Self::Unix { path: unix_path(&path)?, mode: mode.unwrap_or(MODE) })
     }
+}
+
+/// A path may have commas; what looks like an option is one, or a mistake.
+fn path_and_mode(text: &str) -> Result<(String, Option<u32>), String> {
+    let (path, more) = text.split_once(',').map_or((text, None), |(path, more)| (path, Some(more)));
+    let (mut path, mut mode) = (path.to_owned(), None);
+    for part in more.into_iter().flat_map(|more| more.split(',')) {
+        match (option(part), mode) {
+            (Some(("mode", value)), None) => mode = Some(file_mode(value)?),
+            (Some(("mode", _)), Some(_)) => {
+                return Err("mode is there twice; write it once".to_owned());
+            }
+            (Some((word, _)), _) => {
+                let meant = did_you_mean(word, ["mode"]);
+                return Err(format!(
+                    "unknown `{word}`; after the path comes mode=0660 only{meant}"
+                ));
+            }
+            (None, None) => path = format!("{path},{part}"),
+            (None, Some(_)) => {
+                return Err(format!("unknown `{part}`; nothing comes after the mode"));
+            }
+        }
+    }
+    Ok((path, mode))
+}
+
+/// `word=value`
+fn option(part: &str) -> Option<(&str, &str)> {
+    let (word, value) = part.split_once('=')?;
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    (!word.is_empty() && word.chars().all(is_letter)).then_some((word, value))
 }
 
 fn file_mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| mode <= 0o777);
     mode.ok_or_else(|| format!("`{text}` is no mode of a file; write it in octal, as in mode=0660"))
+}
+
+impl AdminEndpoint {
+    fn address(&self) -> Address {
+        match self {
+            Self::Unix { path, .. } => Address::Unix(path.clone()),
+            Self::Tcp { address, .. } => Address::Inet(*address),
+        }
+    }
 }
 
 impl fmt::Display for AdminEndpoint {
@@ -167,8 +217,11 @@ impl Token {
         let name = path.display().to_string();
         let unreadable = |error| AdminError::Unreadable(name.clone(), error);
         let file = std::fs::File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o007 != 0 {
+        let about = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(AdminError::Folder(name));
+        }
+        if about.permissions().mode() & 0o007 != 0 {
             return Err(AdminError::Open(name));
         }
         let mut text = String::new();
@@ -184,43 +237,107 @@ impl Token {
     }
 }
 
-/// The admin API with what names stand for and what the file of the token says.
-pub(super) fn resolve(draft: &AdminDraft) -> Result<AdminConfig, Problems> {
+/// The admin API with what names stand for and what the file of the token says. Nothing of it is where one of the
+/// listeners is.
+pub(super) fn resolve(
+    draft: &AdminDraft,
+    listeners: &[ListenerConfig],
+) -> Result<AdminConfig, Problems> {
     let mut problems = Vec::new();
-    let mut problem = |place: &Place, error: AdminError| {
-        problems.push(Problem::new(place, error.to_string()));
-    };
     let mut token = None;
     if let Some(At { value, place }) = &draft.token_file {
         match Token::read(value) {
             Ok(read) => token = Some(read),
-            Err(error) => problem(place, error),
+            Err(error) => problems.push(Problem::new(place, error.to_string())),
         }
     }
-    let mut endpoints = Vec::new();
-    for At { value, place } in &draft.endpoints {
-        match value {
-            AdminListen::Unix { path, mode } => {
-                endpoints.push(AdminEndpoint::Unix { path: path.clone(), mode: *mode });
-            }
-            AdminListen::Tcp(_) if draft.token_file.is_none() && !draft.public_read => {
-                let [admin, file, read] =
-                    ["admin", "admin_token_file", "admin_public_read"].map(|key| place.option(key));
-                problem(place, AdminError::NoToken(admin, file, read));
-            }
-            AdminListen::Tcp(endpoint) => match tcp(endpoint, "admin", draft.public_read, place) {
-                Ok(endpoint) => endpoints.push(endpoint),
-                Err(error) => problem(place, error),
-            },
-        }
-    }
-    if let Some(At { value, place }) = &draft.dashboard {
-        match tcp(value, "http_host", true, place) {
+    let mut endpoints: Vec<AdminEndpoint> = Vec::new();
+    let wanted = draft
+        .endpoints
+        .iter()
+        .map(|At { value, place }| (endpoint(value, draft, place), "admin", place));
+    let dashboard = draft
+        .dashboard
+        .iter()
+        .map(|At { value, place }| (tcp(value, "http_host", true, place), "http_port", place));
+    for (resolved, key, place) in wanted.chain(dashboard) {
+        let free = resolved.and_then(|endpoint| {
+            refuse_taken(&endpoint, &place.option(key), listeners, &endpoints).map(|()| endpoint)
+        });
+        match free {
             Ok(endpoint) => endpoints.push(endpoint),
-            Err(error) => problem(place, error),
+            Err(error) => problems.push(Problem::new(place, error.to_string())),
         }
     }
     if problems.is_empty() { Ok(AdminConfig { endpoints, token }) } else { Err(Problems(problems)) }
+}
+
+fn endpoint(
+    listen: &AdminListen,
+    draft: &AdminDraft,
+    place: &Place,
+) -> Result<AdminEndpoint, AdminError> {
+    match listen {
+        AdminListen::Unix { path, mode } => {
+            Ok(AdminEndpoint::Unix { path: path.clone(), mode: *mode })
+        }
+        AdminListen::Tcp(_) if draft.token_file.is_none() && !draft.public_read => {
+            let [admin, file, read] =
+                ["admin", "admin_token_file", "admin_public_read"].map(|key| place.option(key));
+            Err(AdminError::NoToken(admin, file, read))
+        }
+        AdminListen::Tcp(endpoint) => tcp(endpoint, "admin", draft.public_read, place),
+    }
+}
+
+/// Refuses an endpoint that this program itself would find taken, by itself.
+fn refuse_taken(
+    endpoint: &AdminEndpoint,
+    option: &str,
+    listeners: &[ListenerConfig],
+    others: &[AdminEndpoint],
+) -> Result<(), AdminError> {
+    let (option, here) = (option.to_owned(), endpoint.address());
+    for ListenerConfig { name, address, .. } in listeners {
+        if let On::At(there) = address
+            && collide(&here, there)
+        {
+            // Without a name of its own it is called by its address.
+            let listener = match there.to_string() {
+                there if there == *name => there,
+                there => format!("{name} ({there})"),
+            };
+            return Err(AdminError::Listens(option, here, listener));
+        }
+    }
+    match others.iter().map(AdminEndpoint::address).find(|there| collide(&here, there)) {
+        None => Ok(()),
+        Some(there) if there == here => Err(AdminError::Twice(option, here)),
+        Some(there) => Err(AdminError::Overlap(option, here, there)),
+    }
+}
+
+/// Whether one socket at each of these is one too many.
+fn collide(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Unix(one), Address::Unix(other)) => {
+            let [one, other] = [one, other].map(|path| std::path::absolute(path).ok());
+            one.is_some() && one == other
+        }
+        (Address::Inet(one), Address::Inet(other)) => {
+            let same = one.ip() == other.ip() || covers(one, other) || covers(other, one);
+            one.port() != 0 && one.port() == other.port() && same
+        }
+        (Address::Unix(_), Address::Inet(_)) | (Address::Inet(_), Address::Unix(_)) => false,
+    }
+}
+
+/// Whether `wide` stands for all addresses, and `other` is one of them: `::` is for IPv4, too, unless the host
+/// says otherwise (net.ipv6.bindv6only, ip(7) and ipv6(7)).
+fn covers(wide: &SocketAddr, other: &SocketAddr) -> bool {
+    let other_family =
+        || wide.is_ipv6() && uring::sysctl("net/ipv6/bindv6only").as_deref() == Some("0");
+    wide.ip().is_unspecified() && (wide.is_ipv4() == other.is_ipv4() || other_family())
 }
 
 fn tcp(
@@ -272,6 +389,56 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_like_an_option_of_a_socket_is_no_part_of_its_path() {
+        for (text, says) in [
+            (
+                "unix:/a,mod=0660",
+                "unknown `mod`; after the path comes mode=0660 only; did you mean `mode`?",
+            ),
+            ("unix:/a,user=me", "unknown `user`; after the path comes mode=0660 only"),
+            (
+                "unix:/a,b,Mode=0660",
+                "unknown `Mode`; after the path comes mode=0660 only; did you mean `mode`?",
+            ),
+            (
+                "unix:/a,mode=0660,mod=7",
+                "unknown `mod`; after the path comes mode=0660 only; did you mean `mode`?",
+            ),
+            ("unix:/a,mode=0660,mode=0600", "mode is there twice; write it once"),
+            ("unix:/a,mode=0660,b", "unknown `b`; nothing comes after the mode"),
+        ] {
+            assert_eq!(text.parse::<AdminListen>(), Err(says.to_owned()), "{text}");
+        }
+        for path in ["/a,b", "/a,=b", "/a=b", "/a,b c=d", "/a,b/c=d"] {
+            let unix = AdminListen::Unix { path: path.into(), mode: 0o600 };
+            assert_eq!(format!("unix:{path}").parse(), Ok(unix), "{path}");
+        }
+    }
+
+    #[test]
+    fn two_sockets_collide_where_the_kernel_would_refuse_one() {
+        let inet = |text: &str| Address::Inet(text.parse().expect("an address"));
+        let here = std::env::current_dir().expect("there is one").join("a.sock");
+        for (one, other, refused) in [
+            (inet("127.0.0.1:80"), inet("127.0.0.1:80"), true),
+            (inet("127.0.0.1:80"), inet("127.0.0.1:81"), false),
+            (inet("127.0.0.1:80"), inet("127.0.0.2:80"), false),
+            (inet("127.0.0.1:0"), inet("127.0.0.1:0"), false),
+            (inet("127.0.0.1:80"), inet("0.0.0.0:80"), true),
+            (inet("[::1]:80"), inet("[::]:80"), true),
+            (inet("[::1]:80"), inet("0.0.0.0:80"), false),
+            (inet("[::1]:80"), inet("127.0.0.1:80"), false),
+            (Address::Unix("a.sock".into()), Address::Unix("./a.sock".into()), true),
+            (Address::Unix("a.sock".into()), Address::Unix(here), true),
+            (Address::Unix("a.sock".into()), Address::Unix("b.sock".into()), false),
+            (Address::Unix("a.sock".into()), inet("127.0.0.1:80"), false),
+        ] {
+            assert_eq!(collide(&one, &other), refused, "{one} {other}");
+            assert_eq!(collide(&other, &one), refused, "{other} {one}");
+        }
+    }
+
+    #[test]
     fn a_token_is_itself_only_and_is_not_shown() {
         let token = Token::new("0123456789abcdef");
         for (said, is) in [
@@ -307,6 +474,8 @@ mod tests {
             }
         }
         std::fs::remove_file(&path).expect("it is there");
+        let folder = Token::read(&std::env::temp_dir());
+        assert!(matches!(folder, Err(AdminError::Folder(_))), "{folder:?}");
         assert!(matches!(Token::read(&path), Err(AdminError::Unreadable(..))));
     }
 }

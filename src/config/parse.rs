@@ -18,6 +18,7 @@ use super::source::{Raw, Source};
 use super::tables::{
     BackendTable, HealthTable, Key, List, ListenerTable, PoolTable, ProcessTable, keys,
 };
+use super::text;
 use super::value::{ListenAddress, OrOff};
 
 /// Reads a configuration. `env` gives environment variables; `file` is its name in messages.
@@ -285,8 +286,8 @@ impl PoolSource {
         defaults: &Defaults<'i>,
     ) -> Option<Self> {
         let (span, name) = (name.span(), name.get_ref().to_string());
-        if name.is_empty() || name.chars().any(char::is_control) {
-            source.problem(&span, "a pool's name is not empty and has no control characters");
+        if let Err(problem) = text::name(&name) {
+            source.problem(&span, problem);
         }
         let mut raw = source.table(value, format!("[pool.{name}]"))?;
         let known: Vec<_> =

@@ -166,6 +166,25 @@ pub(crate) fn passed(text: &str) -> Option<Result<u32, String>> {
     }))
 }
 
+/// What something can be called, so that it can be named again in one line and in the path of a request.
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("a name is not empty and has no control characters".to_owned());
+    }
+    if text.trim().is_empty() {
+        return Err("a name has more than spaces".to_owned());
+    }
+    // Clients take such a part out of a path before they ask.
+    if matches!(text, "." | "..") {
+        return Err(format!("`{text}` is a folder in a path, and no name"));
+    }
+    if text.len() > LONGEST_NAME {
+        let bytes = text.len();
+        return Err(format!("the name has {bytes} bytes; write at most {LONGEST_NAME}"));
+    }
+    Ok(())
+}
+
 /// A host with its port, or the path of a socket.
 pub(crate) fn target(text: &str) -> Result<Target, String> {
     match text.strip_prefix("unix:") {
@@ -220,6 +239,10 @@ const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
 
 /// After the standard streams; a descriptor is an int.
 const FDS: std::ops::RangeInclusive<u32> = 3..=i32::MAX.unsigned_abs();
+
+/// As long as a host's name or the name of a file gets. Two of them, percent-encoded, are a small part of the head
+/// of a request.
+const LONGEST_NAME: usize = 255;
 
 /// `sun_path` has 108 bytes, the last of which is 0 (unix(7)).
 const LONGEST_UNIX_PATH: usize = 107;

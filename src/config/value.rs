@@ -14,7 +14,7 @@ use super::admin::AdminListen;
 use super::plan::{On, OnUnavailable, Rate, SessionLogTo, Target};
 use super::problem::did_you_mean;
 use super::text::{
-    FORM, TIME, backend, busy_poll, duration, duration_or_none, listen, net, rate, source,
+    FORM, TIME, backend, busy_poll, duration, duration_or_none, listen, name, net, rate, source,
 };
 
 /// What a value of a file can be made of. The error is the whole line: what is wrong and the cure.
@@ -94,7 +94,7 @@ pub(crate) struct HttpPath(pub(crate) String);
 #[derive(Clone, Debug)]
 pub(crate) struct FilePath(pub(crate) PathBuf);
 
-/// What has at least one letter, and no control character.
+/// What something can be called.
 #[derive(Clone, Debug)]
 pub(crate) struct Name(pub(crate) String);
 
@@ -247,13 +247,10 @@ impl FromValue for Name {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        if text.is_empty() || text.chars().any(char::is_control) {
-            return Err(format!(
-                "a name is not empty and has no control characters; {}",
-                Self::how()
-            ));
+        match name(text) {
+            Ok(()) => Ok(Self(text.to_owned())),
+            Err(problem) => Err(format!("{problem}; {}", Self::how())),
         }
-        Ok(Self(text.to_owned()))
     }
 }
 

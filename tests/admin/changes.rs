@@ -181,8 +181,11 @@ fn what_cannot_be_meant_is_refused_with_the_cause_and_changes_nothing() {
         (add, "{\"address\":\"b:1\",\"name\":\"a\\nb\"}".to_owned(), 422, "name"),
         (add, "{\"address\":\"b:1\",\"wait\":1}".to_owned(), 422, "wait"),
         (add, "{\"address\":".to_owned(), 400, "JSON"),
-        (add, "[]".to_owned(), 422, "NewBackend"),
-        (add, "null".to_owned(), 422, "NewBackend"),
+        (add, "[]".to_owned(), 422, "the body is a list; write an object"),
+        (add, "null".to_owned(), 422, "the body is null; write an object"),
+        (add, "\"b:1\"".to_owned(), 422, "the body is a text; write an object"),
+        (add, "[\"b:1\",\"arr\",2,false,7]".to_owned(), 422, "the body is a list"),
+        (&one, "[5,\"drain\"]".to_owned(), 422, "the body is a list"),
         ("POST /api/pools/nobody/backends", "{\"address\":\"b:1\"}".to_owned(), 404, "no pool"),
         (one.as_str(), "{}".to_owned(), 400, "nothing"),
         (one.as_str(), "{\"weight\":257}".to_owned(), 422, "0 to 256"),
@@ -197,12 +200,161 @@ fn what_cannot_be_meant_is_refused_with_the_cause_and_changes_nothing() {
         assert_eq!(answer.status, status, "{line} {body}: {answer:?}");
         let problem = answer.problem();
         assert!(problem.contains(says), "{line} {body}: {problem}");
+        for foreign in FOREIGN {
+            assert!(!problem.contains(foreign), "{line} {body}: {problem}");
+        }
     }
     let plain =
         crate::client::request(add, "Content-Type: text/plain\r\n", "{\"address\":\"b:1\"}");
-    assert_eq!(scene.say(plain.as_bytes()).status, 415);
+    let answer = scene.say(plain.as_bytes());
+    assert_eq!(answer.status, 415);
+    assert!(answer.problem().contains("Content-Type: application/json"), "{answer:?}");
     assert_eq!(scene.in_force(), before);
     assert_eq!(scene.events().len(), 1);
+}
+
+#[test]
+fn each_word_that_cannot_be_used_is_named_with_what_is_allowed() {
+    let backend = Backend::echo();
+    let scene = Scene::before(&[backend.address], "", "");
+    let add = "POST /api/pools/web/backends";
+    let one = format!("PATCH /api/pools/web/backends/{}", backend.address);
+    for (line, body, says) in [
+        (one.as_str(), "{\"weight\":-1}", "weight is -1; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":65536}", "weight is 65536; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":1.5}", "weight is 1.5; write a whole number from 0 to 256"),
+        (&one, "{\"weight\":\"1\"}", "weight is \"1\"; write a whole number from 0 to 256"),
+        (&one, "{\"state\":[\"drain\"]}", "state is [\"drain\"]; write \"ready\", \"drain\" or"),
+        (
+            &one,
+            "{\"wieght\":1}",
+            "there is no `wieght`; write weight or state; did you mean `weight`?",
+        ),
+        (&one, "{\"weight\":1,\"weight\":2}", "`weight` is there twice; write it once"),
+        (add, "{}", "address is missing; write \"host:port\" or \"unix:PATH\""),
+        (add, "{\"address\":null}", "address is null; write \"host:port\""),
+        (add, "{\"address\":\"b:1\",\"backup\":1}", "backup is 1; write true or false"),
+        (
+            add,
+            "{\"address\":\"b:1\",\"max_connections\":-5}",
+            "write a whole number from 1 to 4294967295",
+        ),
+        (
+            "GET /api/events?after=99999999999999999999",
+            "",
+            "after is `99999999999999999999`; write",
+        ),
+        ("GET /api/events?limit=x", "", "limit is `x`; write a whole number from 1 to 1024"),
+        (
+            "GET /api/events?limt=1",
+            "",
+            "there is no `limt`; write after or limit; did you mean `limit`?",
+        ),
+        ("GET /api/events?limit=1&limit=2", "", "`limit` is there twice; write it once"),
+        ("GET /api/status?all=true", "", "there is no `all`; nothing is taken here"),
+        ("GET /api/sessions?limit=-1", "", "limit is `-1`; write a whole number from 1 to 10000"),
+        ("DELETE /api/sessions?all=yes", "", "all is `yes`; write true"),
+        ("GET /api/explain/backend?pool=web", "", "name is missing; write the name of a backend"),
+        ("GET /api/pools/web/backends/%ff", "", "`name` in the path is not UTF-8"),
+    ] {
+        let answer = scene.tell(line, body);
+        let status = if body.is_empty() { 400 } else { 422 };
+        assert_eq!(answer.status, status, "{line} {body}: {answer:?}");
+        let problem = answer.problem();
+        assert!(problem.contains(says), "{line} {body}: {problem}");
+        for foreign in FOREIGN {
+            assert!(!problem.contains(foreign), "{line} {body}: {problem}");
+        }
+    }
+    // Nobody reads a thousand letters of what is wrong.
+    let answer = scene.tell(&one, &format!("{{\"weight\":\"{}\"}}", "\u{e4}".repeat(1000)));
+    assert!(answer.problem().len() < 200, "{answer:?}");
+    assert_eq!(scene.events().len(), 1);
+}
+
+#[test]
+fn a_backend_is_added_under_no_name_that_a_path_could_not_have() {
+    let backend = Backend::echo();
+    let scene = Scene::before(&[backend.address], "", "");
+    let before = scene.in_force();
+    let add = |name: &str| {
+        let body = format!("{{\"address\":\"127.0.0.1:1\",\"name\":\"{name}\"}}");
+        scene.tell("POST /api/pools/web/backends", &body)
+    };
+    for (name, says) in [
+        ("a".repeat(17_000), "has 17000 bytes; write at most 255"),
+        ("\u{e4}".repeat(128), "has 256 bytes; write at most 255"),
+        (".".to_owned(), "`.` is a folder in a path"),
+        ("..".to_owned(), "`..` is a folder in a path"),
+        ("   ".to_owned(), "more than spaces"),
+        ("\u{a0}".to_owned(), "more than spaces"),
+        (String::new(), "not empty"),
+    ] {
+        let answer = add(&name);
+        assert_eq!(answer.status, 422, "{name}: {answer:?}");
+        assert!(answer.problem().contains(says), "{name}: {answer:?}");
+    }
+    // Without a name it has that of its address.
+    let body = format!("{{\"address\":\"{}:1\"}}", "a".repeat(300));
+    let answer = scene.tell("POST /api/pools/web/backends", &body);
+    assert!(answer.status == 422 && answer.problem().contains("302 bytes"), "{answer:?}");
+    assert_eq!(scene.in_force(), before);
+    for name in ["a".repeat(255), "\u{e4}".repeat(127), "...".to_owned(), " a ".to_owned()] {
+        assert_eq!(add(&name).status, 201, "{name}");
+        let path: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        assert_eq!(scene.ask(&format!("DELETE /api/pools/web/backends/{path}")).status, 204);
+    }
+    assert_eq!(scene.in_force(), before);
+}
+
+#[test]
+fn a_filter_that_names_what_there_is_not_is_no_filter_that_fits_nobody() {
+    let backends = [Backend::named_and_held("a"), Backend::named_and_held("b")];
+    let addresses = backends.each_ref().map(|one| one.address);
+    let scene = Scene::before(&addresses, "", "");
+    let mut client = scene.balancer.connect();
+    client.read_exact(&mut [0]).unwrap();
+    let listener = scene.status().listeners[0].name.clone();
+    for (query, says) in [
+        (format!("backend=web/{}", addresses[0]), format!("pool=web&backend={}", addresses[0])),
+        ("backend=web/nobody&client=127.0.0.1".to_owned(), "pool=web&backend=nobody".to_owned()),
+        ("pool=nobody".to_owned(), "there is no pool `nobody`".to_owned()),
+        (format!("pool=nobody&listener={listener}"), "there is no pool `nobody`".to_owned()),
+        ("listener=nobody".to_owned(), format!("write one of {listener}")),
+    ] {
+        let answer = scene.ask(&format!("DELETE /api/sessions?{query}"));
+        assert_eq!(answer.status, 404, "{query}: {answer:?}");
+        assert!(answer.problem().contains(&says), "{query}: {answer:?}");
+    }
+    let listed = scene.ask(&format!("GET /api/sessions?backend=web/{}", addresses[0]));
+    assert!(listed.status == 404 && listed.problem().contains("pool=web&backend="), "{listed:?}");
+    // What is there, and fits nobody now, is no mistake; nor is looking for what is gone.
+    for (line, status) in [
+        ("DELETE /api/sessions?pool=web&min_age=1h", 200),
+        ("DELETE /api/sessions?backend=gone", 200),
+        ("DELETE /api/sessions?backend=no/pool", 200),
+        (&format!("DELETE /api/sessions?listener={listener}&state=greeting"), 200),
+        ("GET /api/sessions?pool=nobody", 200),
+        ("GET /api/sessions?listener=nobody", 200),
+    ] {
+        assert_eq!(scene.ask(line).status, status, "{line}");
+    }
+    // A backend may have such a name.
+    let body = "{\"address\":\"127.0.0.1:1\",\"name\":\"web/c\"}";
+    assert_eq!(scene.tell("POST /api/pools/web/backends", body).status, 201);
+    let answer = scene.ask("DELETE /api/sessions?backend=web/c");
+    assert_eq!(answer.json::<Killed>(), Killed { killed: 0 }, "{answer:?}");
+    assert_eq!(scene.status().sessions, 1);
+    // A pool that is gone is known for as long as somebody is with it.
+    let left = crate::support::file::pool("other", &[backends[1].address], "");
+    let text = web(&[addresses[0]], "").replace("pool = \"web\"", "pool = \"other\"");
+    let text = text.split("[pool.web]").next().unwrap().to_owned() + &left;
+    scene.file.reload(&scene.balancer, &text);
+    let answer = scene.ask("DELETE /api/sessions?pool=web&min_age=1h");
+    assert_eq!((answer.status, answer.json::<Killed>()), (200, Killed { killed: 0 }));
+    assert_eq!(scene.ask("DELETE /api/sessions?pool=web").json::<Killed>(), Killed { killed: 1 });
+    eventually(|| scene.status().sessions == 0, || "it is still there".to_owned());
+    assert_eq!(scene.ask("DELETE /api/sessions?pool=web").status, 404);
 }
 
 #[test]
@@ -225,3 +377,7 @@ fn a_reload_can_be_asked_for_and_says_what_came_of_it() {
     );
     assert_eq!(scene.balancer.ask(), "b");
 }
+
+/// How serde and axum say it.
+const FOREIGN: [&str; 6] =
+    ["eserialize", "expected ", "target type", "struct ", "u16", "invalid digit"];

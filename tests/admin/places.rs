@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::client::{Scene, on_network, request, say_to, web};
 use crate::support::backend::Backend;
 use crate::support::file::ConfigFile;
-use crate::support::{Balancer, run};
+use crate::support::{Balancer, free_port, run};
 
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -83,6 +83,73 @@ fn on_the_network_it_needs_a_token_that_is_one_and_a_place_that_is_free() {
     std::fs::write(&open, "short").unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o600)).unwrap();
     refused(&["--admin", "127.0.0.1:0", "--admin-token-file", &open], "openssl rand");
+}
+
+#[test]
+fn a_place_that_the_program_itself_has_already_is_said_to_be_its_own() {
+    let backend = Backend::echo();
+    let port = free_port().to_string();
+    let file = ConfigFile::new("");
+    let folder = file.folder().to_str().unwrap();
+    let socket = format!("unix:{folder}/m.sock");
+    let grouped = format!("{socket},mode=0660");
+    let (here, everywhere) = (format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"));
+    let backend = backend.address.to_string();
+    for (options, says) in [
+        (
+            vec!["--admin", &here, "--admin-public-read"],
+            format!("--admin: {here} is where listener {everywhere} is already;"),
+        ),
+        (
+            vec!["--http-host", "127.0.0.1", "--http-port", &port],
+            format!("--http-port: {here} is where listener {everywhere} is already;"),
+        ),
+        (
+            vec!["--admin", &everywhere, "--host", "127.0.0.1", "--admin-public-read"],
+            format!("--admin: {everywhere} is where listener {here} is already;"),
+        ),
+        (vec!["--admin", &socket, "--admin", &socket], format!("--admin: {socket} is there twice")),
+        (
+            vec!["--admin", &socket, "--admin", &grouped],
+            format!("--admin: {socket} is there twice"),
+        ),
+        (
+            vec!["--admin", "127.0.0.1:1", "--admin", "127.0.0.1:1", "--admin-public-read"],
+            "--admin: 127.0.0.1:1 is there twice".to_owned(),
+        ),
+        (
+            vec!["--admin", "127.0.0.1:1", "--admin", "0.0.0.0:1", "--admin-public-read"],
+            "--admin: 0.0.0.0:1 and 127.0.0.1:1 are one place".to_owned(),
+        ),
+        (
+            vec!["--admin", "127.0.0.1:0", "--admin-token-file", folder],
+            format!("{folder} is a directory; name the file with the token in it"),
+        ),
+    ] {
+        for check in [&[][..], &["check"]] {
+            let at = ["--port", port.as_str(), "--backends", backend.as_str()];
+            let ended = run(&[check, &at, &options].concat());
+            assert_eq!(ended.code, Some(1), "{options:?}: {}", ended.stderr);
+            let said = format!("{}{}", ended.stdout, ended.stderr);
+            assert!(said.contains(&says), "{check:?} {options:?}: {said}");
+        }
+    }
+    // Any port is not the same port.
+    let at = ["check", "--port", "0", "--backends", backend.as_str(), "--admin-public-read"];
+    let ended = run(&[&at[..], &["--admin", "127.0.0.1:0", "--admin", "127.0.0.1:0"]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn a_word_after_the_path_that_is_not_known_is_no_part_of_it() {
+    let file = ConfigFile::new("");
+    let folder = file.folder().display().to_string();
+    let option = format!("unix:{folder}/q.sock,mod=0660");
+    let ended = run(&["--port", "0", "--backends", "127.0.0.1:1", "--admin", &option]);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("unknown `mod`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean `mode`?"), "{}", ended.stderr);
+    assert!(!file.folder().join("q.sock,mod=0660").exists());
 }
 
 #[test]

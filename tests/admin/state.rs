@@ -123,6 +123,26 @@ fn a_state_file_that_somebody_else_wrote_is_not_overwritten_without_a_word() {
 }
 
 #[test]
+fn a_state_file_from_before_names_had_a_bound_still_holds() {
+    let file = ConfigFile::new("");
+    let state = file.folder().join("state.json");
+    let name = "a".repeat(300);
+    let added = format!(
+        "{{\"name\":\"{name}\",\"address\":\"127.0.0.1:1\",\"weight\":1,\"backup\":false,\
+         \"max_connections\":null,\"state\":\"ready\"}}"
+    );
+    let text = format!(
+        "{{\"format\":\"evenkeel-state-1\",\"pools\":{{\"web\":{{\"added\":[{added}],\
+         \"removed\":[],\"changed\":{{}}}}}}}}"
+    );
+    std::fs::write(&state, text).unwrap();
+    let backend = Backend::named("a");
+    let scene = Scene::before(&[backend.address], "", &format!("--state-file {}", state.display()));
+    assert_eq!(scene.backend(&name).origin, "runtime");
+    assert_eq!(scene.ask(&format!("DELETE /api/pools/web/backends/{name}")).status, 204);
+}
+
+#[test]
 fn a_change_that_cannot_be_kept_is_said_not_to_be() {
     let folder = ConfigFile::new("");
     let place = folder.folder().join("kept");

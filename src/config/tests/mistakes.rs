@@ -54,6 +54,14 @@ fn each_mistake_is_one_line_with_its_place_and_cure() {
             "a.toml:2:1: unknown key `backlog` in [pool.web]; it belongs into [[listener]] or [defaults]",
         ),
         (
+            "[[pool.web.backend]]\naddress = \"b:2\"\nname = \"..\"\n",
+            "a.toml:3:8: `name`: `..` is a folder in a path, and no name; write a name in quotes",
+        ),
+        (
+            "[[pool.web.backend]]\naddress = \"b:2\"\nname = \"  \"\n",
+            "a.toml:3:8: `name`: a name has more than spaces; write a name in quotes",
+        ),
+        (
             "[[pool.web.backend]]\nadress = \"h:1\"\n",
             "a.toml:2:1: unknown key `adress` in [[pool.web.backend]]; did you mean `address`?",
         ),

@@ -13,7 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tower_service::Service as _;
 
 use crate::config::admin::AdminEndpoint;
@@ -92,16 +92,16 @@ impl Answering {
     }
 }
 
-/// A body that is small and comes soon.
+/// A body that is small and comes soon. What the head says of its size decides at once: nobody is asked to go on
+/// with one that is too large.
 async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > BODY_BYTES as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(body, BODY_BYTES).collect();
     match tokio::time::timeout(BODY_TIME, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text =
-                format!("the body has more than {BODY_BYTES} bytes; nothing here needs as many");
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text))
-        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => {
             let text = format!("the body cannot be read: {error}; send it whole");
             Err(Refusal::new(StatusCode::BAD_REQUEST, text))
@@ -111,6 +111,11 @@ async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, text))
         }
     }
+}
+
+fn too_large() -> Refusal {
+    let text = format!("the body has more than {BODY_BYTES} bytes; nothing here needs as many");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
 /// Nothing is kept, guessed at, or shown inside of another page.

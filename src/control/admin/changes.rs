@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
 use super::auth::Peer;
 use super::problem::Refusal;
-use super::router::{Nothing, one_backend};
+use super::router::one_backend;
+use super::said::{Asked, Forms, Named, Nothing, Told, Words};
 use super::{App, Change, Done, Request};
 use crate::api::{Backend, BackendChange, Event, NewBackend};
 use crate::config::plan::{BackendConfig, Destination};
@@ -23,9 +24,9 @@ type From = Extension<Peer>;
 pub(super) async fn add(
     State(app): Here,
     Extension(peer): From,
-    Path(pool): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
-    Json(new): Json<NewBackend>,
+    Named(pool): Named<String>,
+    Asked(Nothing {}): Asked<Nothing>,
+    Told(new): Told<NewBackend>,
 ) -> Result<(StatusCode, Json<Backend>), Refusal> {
     let mut backend = understood(new)?;
     is_possible(&app, &pool, &backend.name)?;
@@ -49,9 +50,9 @@ pub(super) async fn add(
 pub(super) async fn set(
     State(app): Here,
     Extension(peer): From,
-    Path((pool, name)): Path<(String, String)>,
-    Query(Nothing {}): Query<Nothing>,
-    Json(change): Json<BackendChange>,
+    Named((pool, name)): Named<(String, String)>,
+    Asked(Nothing {}): Asked<Nothing>,
+    Told(change): Told<BackendChange>,
 ) -> Result<Json<Backend>, Refusal> {
     let BackendChange { weight, state } = change;
     if weight.is_none() && state.is_none() {
@@ -70,8 +71,8 @@ pub(super) async fn set(
 pub(super) async fn remove(
     State(app): Here,
     Extension(peer): From,
-    Path((pool, name)): Path<(String, String)>,
-    Query(Nothing {}): Query<Nothing>,
+    Named((pool, name)): Named<(String, String)>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<StatusCode, Refusal> {
     one_backend(&app, &pool, &name)?;
     ask(&app, &peer, |done| Change::Remove { pool, name, done }).await?;
@@ -82,7 +83,7 @@ pub(super) async fn remove(
 pub(super) async fn reload(
     State(app): Here,
     Extension(peer): From,
-    Query(Nothing {}): Query<Nothing>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Json<Event>, Refusal> {
     ask(&app, &peer, |done| Change::Reload { done }).await.map(Json)
 }
@@ -125,11 +126,9 @@ fn understood(new: NewBackend) -> Result<BackendConfig, Refusal> {
     let NewBackend { address, name, weight, backup, max_connections } = new;
     let target = text::backend(&address);
     let target = target.map_err(|error| Refusal::unusable(format!("address: {error}")))?;
-    let name = name.map(|name| match name.is_empty() || name.chars().any(char::is_control) {
-        true => Err(Refusal::unusable("a name is not empty and has no control characters")),
-        false => Ok(name),
-    });
-    let mut backend = BackendConfig::at_run_time(target, name.transpose()?);
+    let mut backend = BackendConfig::at_run_time(target, name);
+    // Also one that is an address: without a name for it nobody could remove it again.
+    text::name(&backend.name).map_err(Refusal::unusable)?;
     if let Some(weight) = weight {
         backend.weight = checked_weight(weight)?;
     }
@@ -143,9 +142,25 @@ fn understood(new: NewBackend) -> Result<BackendConfig, Refusal> {
     Ok(backend)
 }
 
+impl Words for NewBackend {
+    const WORDS: Forms = &[
+        ("address", "\"host:port\" or \"unix:PATH\""),
+        ("name", "a text in quotes, or leave it out"),
+        ("weight", WEIGHT),
+        ("backup", "true or false"),
+        ("max_connections", "a whole number from 1 to 4294967295, or leave it out"),
+    ];
+}
+
+impl Words for BackendChange {
+    const WORDS: Forms = &[("weight", WEIGHT), ("state", "\"ready\", \"drain\" or \"maint\"")];
+}
+
 fn checked_weight(weight: u16) -> Result<u16, Refusal> {
     match weight {
         0..=256 => Ok(weight),
         _ => Err(Refusal::unusable(format!("weight is {weight}; write 0 to 256"))),
     }
 }
+
+const WEIGHT: &str = "a whole number from 0 to 256";

@@ -6,12 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 
 use super::App;
 use super::problem::Refusal;
 use super::router::one_backend;
+use super::said::{Asked, Forms, Words};
 use super::sessions::find;
 use super::status::Now;
 use crate::api::{Backend, Event, Explanation};
@@ -49,10 +50,25 @@ pub(super) struct OfClient {
     listener: Option<String>,
 }
 
+impl Words for OfBackend {
+    const WORDS: Forms = &[("pool", "the name of a pool"), ("name", "the name of a backend")];
+}
+
+impl Words for OfSession {
+    const WORDS: Forms = &[("id", "the name of a session, as /api/sessions has it")];
+}
+
+impl Words for OfClient {
+    const WORDS: Forms = &[
+        ("address", "192.0.2.1, or 192.0.2.1:5000 where clients stick by port"),
+        ("listener", "the name or the address of a listener"),
+    ];
+}
+
 /// Why a backend gets new connections, or not.
 pub(super) async fn backend(
     State(app): Here,
-    Query(OfBackend { pool, name }): Query<OfBackend>,
+    Asked(OfBackend { pool, name }): Asked<OfBackend>,
 ) -> Result<Json<Explanation>, Refusal> {
     let subject = format!("{pool}/{name}");
     let events = app.events.about(&subject, EVENTS);
@@ -138,7 +154,7 @@ fn reasons(backend: &Backend, events: &[Event]) -> Vec<String> {
 /// Why a session is where it is.
 pub(super) async fn session(
     State(app): Here,
-    Query(OfSession { id }): Query<OfSession>,
+    Asked(OfSession { id }): Asked<OfSession>,
 ) -> Result<Json<Explanation>, Refusal> {
     let row = find(&app, &id).await?;
     let client = row
@@ -208,7 +224,7 @@ fn rule(algorithm: Algorithm) -> &'static str {
 /// Where a client would go now.
 pub(super) async fn client(
     State(app): Here,
-    Query(asked): Query<OfClient>,
+    Asked(asked): Asked<OfClient>,
 ) -> Result<Json<Explanation>, Refusal> {
     let text = &asked.address;
     let (ip, port) = match (text.parse::<IpAddr>(), text.parse::<SocketAddr>()) {

@@ -2,9 +2,9 @@
 //! for it, and what strangers can do to it is bounded.
 //!
 //! Reading order: [`doors`] are the listening sockets; [`serve`] makes requests of what comes there;
-//! [`auth`] says who may ask; [`answer`] puts both around the routes of [`router`]. What can be seen is
-//! put together in [`status`], [`health`] and [`info`]; what changes something goes to the manager
-//! as a [`Request`].
+//! [`auth`] says who may ask; [`answer`] puts both around the routes of [`router`], and [`said`] reads what
+//! a request says. What can be seen is put together in [`status`], [`health`] and [`info`]; what changes
+//! something goes to the manager as a [`Request`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +41,7 @@ mod metrics;
 mod page;
 mod problem;
 mod router;
+mod said;
 mod serve;
 mod sessions;
 mod status;

@@ -1,12 +1,12 @@
 //! Which path is answered by whom. GET never changes anything.
 //!
-//! What axum itself finds wrong with a path, a query or a body is told in its words, as a
-//! [`crate::api::Problem`] ([`super::problem`]). A word in a query that is not known is an error, so that
-//! no filter is forgotten by a typo.
+//! What is wrong with a path, a query or a body is said by [`super::said`]; that there is no such path or method,
+//! by [`super::problem`]. A word in a query that is not known is an error, so that no filter is forgotten by a
+//! typo.
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::problem::Refusal;
+use super::said::{Asked, Forms, Named, Nothing, Words};
 use super::{App, changes, explain, health, info, metrics, page, sessions, status};
 use crate::api::{Backend, Events, Info};
 
@@ -54,17 +55,17 @@ pub(super) fn routes(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-async fn status(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Response {
+async fn status(State(app): Here, Asked(Nothing {}): Asked<Nothing>) -> Response {
     status::status(&app).await
 }
 
-async fn backends(State(app): Here, Query(Nothing {}): Query<Nothing>) -> Response {
+async fn backends(State(app): Here, Asked(Nothing {}): Asked<Nothing>) -> Response {
     status::backends(&app).await
 }
 
 async fn backend(
     State(app): Here,
-    Path((pool, name)): Path<(String, String)>,
+    Named((pool, name)): Named<(String, String)>,
 ) -> Result<Json<Backend>, Refusal> {
     one_backend(&app, &pool, &name).map(Json)
 }
@@ -84,29 +85,31 @@ pub(crate) fn nothing_such(pool: &str, name: &str) -> Refusal {
 /// `GET /api/events`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Since {
+pub(super) struct Since {
     #[serde(default)]
     after: u64,
     #[serde(default = "all_of_them")]
     limit: usize,
 }
 
+impl Words for Since {
+    const WORDS: Forms = &[
+        ("after", "the number of an event, as `next` gives it"),
+        ("limit", "a whole number from 1 to 1024"),
+    ];
+}
+
 fn all_of_them() -> usize {
     crate::control::events::MOST
 }
 
-async fn events(State(app): Here, Query(since): Query<Since>) -> Result<Json<Events>, Refusal> {
+async fn events(State(app): Here, Asked(since): Asked<Since>) -> Result<Json<Events>, Refusal> {
     let most = all_of_them();
     if !(1..=most).contains(&since.limit) {
         return Err(Refusal::wrong(format!("limit is {}; write 1 to {most}", since.limit)));
     }
     Ok(Json(app.events.after(since.after, since.limit)))
 }
-
-/// A query without a word in it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
 
 /// What all of this is, for programs.
 const OPENAPI: &str = include_str!("openapi.json");

@@ -130,7 +130,10 @@ async fn converse(wire: Wire, peer: Peer, place: Place, answering: Answering) {
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    // Who has shut his side after the request (`nc -N`, socat) still listens. That he has gone altogether is seen
+    // when the answer is written, and after it nothing more is waited for.
+    http.half_close(true)
+        .timer(TokioTimer::new())
         .header_read_timeout(PATIENCE)
         .max_header_size(HEAD_BYTES)
         .max_headers(HEADERS)

@@ -1,12 +1,13 @@
 //! Sessions: told one by one, and cut. The shards know them, and are asked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -16,8 +17,9 @@ use super::App;
 use super::ask::{PATIENCE, all_shards};
 use super::auth::Peer;
 use super::problem::Refusal;
-use super::router::Nothing;
+use super::said::{Asked, Forms, Named, Nothing, Words};
 use crate::api::{Bytes, Killed, Session, Sessions};
+use crate::config::plan::PoolConfig;
 use crate::control::events::{Kind, News};
 use crate::core::session::Phase;
 use crate::shard::commands::{self, Command, Listing, Moved, Row};
@@ -39,6 +41,20 @@ pub(super) struct Filter {
     all: Option<bool>,
 }
 
+impl Words for Filter {
+    const WORDS: Forms = &[
+        ("pool", "the name of a pool"),
+        ("backend", "the name of a backend"),
+        ("listener", "the name of a listener"),
+        ("client", "an address, one with a port, or a network"),
+        ("state", "a state of a session"),
+        ("min_age", "a time, as in 30s"),
+        ("min_idle", "a time, as in 30s"),
+        ("limit", "a whole number from 1 to 10000"),
+        ("all", "true, or leave it out"),
+    ];
+}
+
 /// What names a session: shard, slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Id {
@@ -49,7 +65,7 @@ struct Id {
 /// `GET /api/sessions`
 pub(super) async fn list(
     State(app): Here,
-    Query(filter): Query<Filter>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<Sessions>, Refusal> {
     if filter.all.is_some() {
         return Err(Refusal::wrong("`all` is for DELETE; without a filter all are told"));
@@ -59,14 +75,18 @@ pub(super) async fn list(
         return Err(Refusal::wrong(format!("limit is {limit}; write 1 to {LIMIT_MAX}")));
     }
     let query = filter.understood()?;
-    Ok(Json(told(&app, &query, limit).await))
+    let told = told(&app, &query, limit).await;
+    if told.matched == 0 {
+        is_no_backend_with_its_pool(&app, &query).await?;
+    }
+    Ok(Json(told))
 }
 
 /// `GET /api/sessions/{id}`
 pub(super) async fn one(
     State(app): Here,
-    Path(id): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
+    Named(id): Named<String>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<Json<Session>, Refusal> {
     find(&app, &id).await.map(|row| Json(session(row)))
 }
@@ -75,7 +95,7 @@ pub(super) async fn one(
 pub(super) async fn kill(
     State(app): Here,
     Extension(peer): Extension<Peer>,
-    Query(filter): Query<Filter>,
+    Asked(filter): Asked<Filter>,
 ) -> Result<Json<Killed>, Refusal> {
     if filter.limit.is_some() {
         return Err(Refusal::wrong("`limit` is for GET; all that fit are cut"));
@@ -89,6 +109,9 @@ pub(super) async fn kill(
     let which = if filter.is_empty() { "all sessions".to_owned() } else { filter.words() };
     let answers = cut(&app, &query).await;
     let killed = answers.iter().flatten().sum();
+    if killed == 0 {
+        is_about_something(&app, &query).await?;
+    }
     tell(&app, &peer, killed, &which);
     match answers.iter().position(Option::is_none) {
         None => Ok(Json(Killed { killed })),
@@ -98,12 +121,73 @@ pub(super) async fn kill(
     }
 }
 
+/// Refuses a filter that fits nobody, because what it is about is not there. What is gone still counts for as
+/// long as somebody has a session of it.
+async fn is_about_something(app: &App, query: &commands::Query) -> Result<(), Refusal> {
+    is_no_backend_with_its_pool(app, query).await?;
+    let nothing = commands::Query::default;
+    if let Some(pool) = query.pool.as_deref().filter(|pool| !pools(app).contains_key(*pool)) {
+        let of_it = commands::Query { pool: query.pool.clone(), ..nothing() };
+        if has_nobody(app, &of_it).await {
+            let text = format!("there is no pool `{pool}`, and no session of one; see /api/status");
+            return Err(Refusal::nothing_there(text));
+        }
+    }
+    let known = listeners(app);
+    if let Some(listener) = query.listener.as_ref().filter(|name| !known.contains(*name)) {
+        let of_it = commands::Query { listener: Some(listener.clone()), ..nothing() };
+        if has_nobody(app, &of_it).await {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "there is no listener `{listener}`, and no session of one; write one of {known}"
+            );
+            return Err(Refusal::nothing_there(text));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses `pool/name` as `backend`, as events and `ctl` call one, unless a backend is called that.
+async fn is_no_backend_with_its_pool(app: &App, query: &commands::Query) -> Result<(), Refusal> {
+    let Some(backend) = &query.backend else { return Ok(()) };
+    let Some((pool, name)) = backend.split_once('/') else { return Ok(()) };
+    let pools = pools(app);
+    if !pools.contains_key(pool) || pools.values().flatten().any(|known| known == backend) {
+        return Ok(());
+    }
+    let of_it = commands::Query { backend: Some(backend.clone()), ..commands::Query::default() };
+    match has_nobody(app, &of_it).await {
+        true => Err(Refusal::nothing_there(format!(
+            "no backend is called `{backend}`; for `{name}` of pool `{pool}` write pool={pool}&backend={name}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Whether no session is meant by this, as far as all shards say so.
+async fn has_nobody(app: &App, query: &commands::Query) -> bool {
+    let told = listings(app, query, 1).await;
+    told.iter().all(|listing| listing.as_ref().is_some_and(|listing| listing.matched == 0))
+}
+
+/// The pools there are, each with the names of its backends.
+fn pools(app: &App) -> BTreeMap<String, Vec<String>> {
+    let world = app.handle.world();
+    let names = |config: &PoolConfig| config.backends.iter().map(|one| one.name.clone()).collect();
+    world.pools().map(|(config, _)| (config.name.clone(), names(config))).collect()
+}
+
+/// The names of the listeners there are; one with several addresses is there once.
+fn listeners(app: &App) -> BTreeSet<String> {
+    app.handle.world().listeners().map(|one| one.name.clone()).collect()
+}
+
 /// `DELETE /api/sessions/{id}`
 pub(super) async fn kill_one(
     State(app): Here,
     Extension(peer): Extension<Peer>,
-    Path(id): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
+    Named(id): Named<String>,
+    Asked(Nothing {}): Asked<Nothing>,
 ) -> Result<StatusCode, Refusal> {
     let Id { shard, owner } = known(&app, &id)?;
     let query = commands::Query { session: Some(owner), ..commands::Query::default() };
