@@ -211,8 +211,10 @@ fn a_wrong_command_line_is_exit_code_2_and_asks_nobody() {
             done.err
         );
     }
-    let hint = stub.ctl("weight web/a").err;
-    assert!(hint.contains("see `evenkeel ctl weight --help`"), "{hint}");
+    let hint = stub.ctl("weight web/a -5").err;
+    let expected = "evenkeel: invalid value '-5' for '<N>': write a whole number from 0 to 256; see \
+                    `evenkeel ctl weight --help`\n";
+    assert_eq!(hint, expected);
     // Who does not know what to say is told what can be said.
     for (words, part) in [("", "drain"), ("explain", "client")] {
         let told = stub.ctl(words);
