@@ -30,6 +30,7 @@ pub struct Admin {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "A backend is named POOL/BACKEND; BACKEND alone is enough where only one pool has it.
+One that was removed is named POOL/BACKEND as long as it has sessions: for sessions, dump, kill, wait and explain.
 
 Examples:
   evenkeel ctl status

@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 
+use super::names::Named;
 use crate::cli::Admin;
 
 /// Asks one evenkeel.
@@ -247,6 +248,12 @@ impl ApiPath {
     pub fn backend(pool: &str, name: &str) -> Self {
         let text = format!("/api/pools/{}/backends/{}", escaped(pool), escaped(name));
         text.as_str().into()
+    }
+
+    /// `/api/explain/backend?pool={pool}&name={name}`
+    #[must_use]
+    pub(crate) fn explain_backend(named: &Named) -> Self {
+        Self::from("/api/explain/backend").with("pool", &named.pool).with("name", &named.name)
     }
 
     /// `/api/sessions/{id}`
