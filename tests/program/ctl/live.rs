@@ -148,6 +148,10 @@ fn the_sessions_of_a_removed_backend_are_listed_waited_for_and_killed() {
     );
     let none = site.ctl(&format!("kill --backend {removed}"));
     assert_eq!((none.code, none.out.as_str()), (Some(1), ""));
+    // The name is longer than a head may be.
+    let long = site.ctl(&format!("explain client {}", "x".repeat(20_000)));
+    assert_eq!(long.code, Some(1));
+    assert!(long.err.contains("is too long"), "{}", long.err);
 }
 
 #[test]
