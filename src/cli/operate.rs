@@ -46,7 +46,8 @@ pub struct Ctl {
     #[command(flatten)]
     pub admin: Admin,
     /// Print what the API says, as JSON, instead of a table
-    #[arg(long, global = true)]
+    // After the options of each command, and before --help: there it is one of the global ones.
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// What for.
     #[command(subcommand)]

@@ -160,6 +160,24 @@ fn sessions_are_filtered_where_they_are() {
     let none = Sessions { total: 4, ..Sessions::default() };
     stub.answer("GET /api/sessions", 200, &none);
     assert_eq!(stub.ctl("sessions --state waiting").out, "none of 4 sessions fits\n");
+    let one = Sessions { total: 1, matched: 1, ..none };
+    stub.answer("GET /api/sessions", 200, &one);
+    assert!(stub.ctl("sessions").out.starts_with("1 session,"));
+}
+
+#[test]
+fn tables_say_whom_bytes_went_to() {
+    let stub = Stub::new();
+    for (words, heads) in [
+        ("backends", ["TO BACKEND  ", "TO CLIENTS"]),
+        ("sessions", ["TO BACKEND  ", "TO CLIENT  "]),
+        ("pools", ["TO BACKENDS", "TO CLIENTS"]),
+        ("shards", ["TO BACKENDS", "TO CLIENTS"]),
+    ] {
+        let shown = stub.ctl(words).out;
+        let head = shown.lines().next().unwrap_or_default().to_owned() + "  ";
+        assert!(heads.iter().all(|part| head.contains(part)), "{words}: {head}");
+    }
 }
 
 #[test]
@@ -439,6 +457,19 @@ fn who_begins_to_wait_when_a_backend_is_removed_is_answered_as_well() {
     stub.answer(&format!("GET /api/sessions?{query}&limit=1"), 200, &part);
     let late = stub.ctl("wait web/old --drained --timeout 1ms").err;
     assert!(late.contains("still has an unknown number of connections"), "{late}");
+}
+
+#[test]
+fn helps_have_their_own_options_first_and_those_of_all_after_them() {
+    for command in ["add", "sessions", "kill", "dump"] {
+        let help = done(evenkeel("ctl").args([command, "--help"])).out;
+        let at = |option: &str| help.find(option).unwrap_or_else(|| panic!("no {option}:\n{help}"));
+        let own = ["--max-connections", "--limit", "--min-idle"].map(|one| help.find(one));
+        let last = own.into_iter().flatten().max().expect("it has one");
+        assert!(last < at("--json") && at("--json") < at("-h, --help"), "{help}");
+    }
+    let help = done(evenkeel("ctl").args(["explain", "client", "--help"])).out;
+    assert!(help.contains("needed where there are several listeners"), "{help}");
 }
 
 #[test]
