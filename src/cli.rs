@@ -12,8 +12,11 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use crate::config::text::{duration, number};
 
 mod flags;
+mod mistake;
 mod operate;
 mod words;
+
+pub(crate) use mistake::mistake;
 
 pub use flags::{HealthFlags, ListenerFlags, PoolFlags, ProcessFlags, Serve};
 pub use operate::{
@@ -85,7 +88,7 @@ pub struct Demo {
     #[arg(long, short = 'd', value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub duration: Duration,
     /// How many clients run in parallel
-    #[arg(long, short = 'c', value_name = "N", default_value = "64", value_parser = number)]
+    #[arg(long, short = 'c', value_name = "N", default_value = "64", value_parser = number, allow_negative_numbers = true)]
     pub connections: NonZeroU32,
 }
 

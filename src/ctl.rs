@@ -5,6 +5,7 @@
 
 mod act;
 pub mod client;
+mod meant;
 pub(crate) mod names;
 pub(crate) mod show;
 pub(crate) mod table;

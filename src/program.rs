@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Receiver;
 use tracing::warn;
 
 use crate::balancer::{Balancer, StartError};
-use crate::cli::{Cli, Command, Completions, Serve, Shell};
+use crate::cli::{self, Cli, Command, Completions, Serve, Shell};
 use crate::config::admin::AdminEndpoint;
 use crate::config::plan::{Address, On};
 use crate::config::{Config, Problems};
@@ -83,9 +83,10 @@ pub enum ProgramError {
 
 /// Runs the program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::read(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let cli = match Cli::read(arguments.iter().cloned()) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &arguments),
     };
     let done = match &cli.command {
         None => serve(&cli.serve),
@@ -118,7 +119,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// Help and version as they are; a mistake in one line.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     // Nobody is left to be told when standard output is closed.
     if !error.use_stderr() {
         let _ = error.print();
@@ -129,21 +130,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::from(2);
     }
-    let text = error.to_string();
-    // The usage comes after what is wrong, and is what --help is for.
-    let said = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
-    let said = said.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-    let said = said.collect::<Vec<_>>().join("; ");
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
-    let command = command_of(usage.unwrap_or("evenkeel"));
-    complain(&format!("{}; see `{command} --help`", said.trim_start_matches("error: ")));
+    complain(&cli::mistake(error, arguments));
     ExitCode::from(2)
-}
-
-/// `evenkeel ctl weight` of `evenkeel ctl weight [OPTIONS] <POOL/BACKEND> <N>`.
-fn command_of(usage: &str) -> String {
-    let is_word = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_lowercase());
-    usage.split(' ').take_while(is_word).collect::<Vec<_>>().join(" ")
 }
 
 /// To standard error, if that is open; `eprintln!` would panic if it is not.

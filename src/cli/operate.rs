@@ -30,6 +30,7 @@ pub struct Admin {
 #[derive(Clone, Debug, Args)]
 #[command(
     after_help = "A backend is named POOL/BACKEND; BACKEND alone is enough where only one pool has it.
+One that was removed is named POOL/BACKEND as long as it has sessions: for sessions, dump, kill, wait and explain.
 
 Examples:
   evenkeel ctl status
@@ -45,7 +46,8 @@ pub struct Ctl {
     #[command(flatten)]
     pub admin: Admin,
     /// Print what the API says, as JSON, instead of a table
-    #[arg(long, global = true)]
+    // After the options of each command, and before --help: there it is one of the global ones.
+    #[arg(long, global = true, display_order = 900)]
     pub json: bool,
     /// What for.
     #[command(subcommand)]
@@ -84,7 +86,7 @@ pub enum CtlCommand {
         #[arg(value_name = "POOL/BACKEND")]
         backend: String,
         /// 0 to 256
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+        #[arg(value_name = "N", value_parser = weight, allow_negative_numbers = true)]
         weight: u16,
     },
     /// Lets backends have new connections again
@@ -106,7 +108,13 @@ pub enum CtlCommand {
         #[arg(long, short)]
         follow: bool,
         /// How many
-        #[arg(short = 'n', long = "number", value_name = "N", default_value_t = 20)]
+        #[arg(
+            short = 'n',
+            long = "number",
+            value_name = "N",
+            default_value_t = 20,
+            allow_negative_numbers = true
+        )]
         number: usize,
     },
     /// Version, kernel, engine, limits, and every effective setting
@@ -141,13 +149,13 @@ pub struct Add {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// 0 to 256; 1 without it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+    #[arg(long, value_name = "N", value_parser = weight, allow_negative_numbers = true)]
     pub weight: Option<u16>,
     /// Only for when no other is there
     #[arg(long)]
     pub backup: bool,
     /// Connections that it may have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_connections: Option<u32>,
 }
 
@@ -192,7 +200,7 @@ pub struct Sessions {
     #[command(flatten)]
     pub filter: Filter,
     /// How many are shown
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, allow_negative_numbers = true)]
     pub limit: usize,
 }
 
@@ -287,6 +295,13 @@ pub enum Shell {
     Fish,
 }
 
+/// A weight that the API takes.
+fn weight(text: &str) -> Result<u16, String> {
+    let weight = text.trim().parse().ok().filter(|weight| *weight <= WEIGHT_MAX);
+    weight.ok_or_else(|| format!("write a whole number from 0 to {WEIGHT_MAX}"))
+}
+
+const WEIGHT_MAX: u16 = 256;
 /// What a session can be doing.
 const STATES: [&str; 7] =
     ["greeting", "waiting", "connecting", "relaying", "moving", "turned-away", "closing"];

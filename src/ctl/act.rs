@@ -17,6 +17,11 @@ impl Desk {
         };
         let status: crate::api::Status = self.client.value("/api/status")?;
         let pools: Vec<&str> = status.pools.iter().map(|pool| pool.name.as_str()).collect();
+        if pool.is_none() && pools.contains(&address.as_str()) {
+            return Err(CtlError::Cannot(format!(
+                "the address is missing: write `evenkeel ctl add {address} HOST:PORT`"
+            )));
+        }
         let pool = names::pool(pool, &pools).map_err(CtlError::Cannot)?;
         let new = NewBackend {
             address: address.clone(),
@@ -80,10 +85,7 @@ impl Desk {
         let name = clean(&format!("{}/{}", backend.pool, backend.name));
         let state = self.paper.paint(&backend.state, show::state_tone(&backend.state));
         let weight = backend.weight;
-        let connections = match backend.connections {
-            1 => "1 connection".to_owned(),
-            many => format!("{} connections", units::count(many.into())),
-        };
+        let connections = units::many(backend.connections.into(), "connection");
         match verb {
             "added" => self.print(&format!("{name} is added: {state}, weight {weight}")),
             _ => self.print(&format!("{name} is {state}, weight {weight}, {connections}")),

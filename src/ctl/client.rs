@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::runtime::Runtime;
 
+use super::names::Named;
 use crate::cli::Admin;
 
 /// Asks one evenkeel.
@@ -46,7 +47,8 @@ pub struct Answer {
 }
 
 impl Client {
-    /// By the options, by the environment where they are silent, by the default where that is, too.
+    /// By the options, by the environment where they are silent, by the default where that is, too. A
+    /// token of the environment is for TCP: a unix socket needs none, and nobody has to be able to read it.
     ///
     /// # Errors
     /// An address in the environment that is none, a token that cannot be read.
@@ -58,7 +60,10 @@ impl Client {
                 .map_err(|why| ClientError::Environment { name: ADDRESS_VARIABLE, why })?,
             (None, _) => Address::Unix(DEFAULT_PATH.into()),
         };
-        let in_environment = || std::env::var_os(TOKEN_VARIABLE).filter(|path| !path.is_empty());
+        let in_environment = || match &address {
+            Address::Tcp { .. } => std::env::var_os(TOKEN_VARIABLE).filter(|path| !path.is_empty()),
+            Address::Unix(_) => None,
+        };
         let file = options.token_file.clone().or_else(|| in_environment().map(PathBuf::from));
         let token = file.map(|path| read_token(&path)).transpose()?;
         Self::new(address, token)
@@ -204,6 +209,15 @@ impl Client {
                 ClientError::Token { address, said, had: self.token.is_some() }
             }
             (status, Some(said)) => ClientError::Refused { status: status.as_u16(), said },
+            // Of the server's HTTP, before the API has seen it: there is no body.
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG, None) => {
+                let status = status.as_u16();
+                let said = format!(
+                    "{address} does not take a request of such a length ({status}): a name in it, or the \
+                     token, is too long"
+                );
+                ClientError::Refused { status, said }
+            }
             (status, None) => ClientError::not_evenkeel(&address, format!("it answers {status}")),
         }
     }
@@ -249,6 +263,12 @@ impl ApiPath {
         text.as_str().into()
     }
 
+    /// `/api/explain/backend?pool={pool}&name={name}`
+    #[must_use]
+    pub(crate) fn explain_backend(named: &Named) -> Self {
+        Self::from("/api/explain/backend").with("pool", &named.pool).with("name", &named.name)
+    }
+
     /// `/api/sessions/{id}`
     #[must_use]
     pub fn session(id: &str) -> Self {
@@ -292,7 +312,8 @@ fn escaped(text: &str) -> impl std::fmt::Display {
 
 fn read_token(path: &Path) -> Result<String, ClientError> {
     let problem = |why: String| ClientError::TokenFile { path: path.to_owned(), why };
-    let text = std::fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| problem(trouble::reading(path, &error)))?;
     let token = text.trim();
     if token.is_empty() {
         return Err(problem("it is empty".to_owned()));

@@ -25,8 +25,8 @@ pub(crate) fn backends(backends: &[Backend], paper: Paper, now_ms: u64) -> Strin
         right("FAILED", 3),
         left("CONNECT p50 / p99", 9),
         left("RESPONSE p50 / p99", 7),
-        right("SENT", 8),
-        right("RECEIVED", 8),
+        right("TO BACKEND", 8),
+        right("TO CLIENTS", 8),
         left("FOR", 10),
         left("WHY", 2).elastic(),
     ]);
@@ -66,8 +66,8 @@ pub(crate) fn pools(pools: &[Pool], paper: Paper) -> String {
         right("WAITING", 1),
         right("MADE", 3),
         right("FAILED", 3),
-        right("SENT", 5),
-        right("RECEIVED", 5),
+        right("TO BACKENDS", 5),
+        right("TO CLIENTS", 5),
         left("", 1),
     ]);
     for pool in pools {
@@ -134,8 +134,8 @@ pub(crate) fn shards(shards: &[Shard], paper: Paper) -> String {
         right("TAKEN", 4),
         right("CPU TIME", 2),
         right("TURNS", 5),
-        right("SENT", 3),
-        right("RECEIVED", 3),
+        right("TO BACKENDS", 3),
+        right("TO CLIENTS", 3),
     ]);
     for shard in shards {
         let silent = if shard.alive { "" } else { "silent" };

@@ -55,17 +55,54 @@ impl Desk {
 
     pub(super) fn explain(&self, what: &Explain) -> Result<(), CtlError> {
         let path = match what {
-            Explain::Backend { backend } => {
-                let named = self.named(backend)?;
-                let path = ApiPath::from("/api/explain/backend").with("pool", &named.pool);
-                path.with("name", &named.name)
-            }
-            Explain::Session { id } => ApiPath::from("/api/explain/session").with("id", id),
+            Explain::Backend { backend } => return self.explain_backend(backend),
+            Explain::Session { id } => return self.explain_session(id),
             Explain::Client { address, listener } => ApiPath::from("/api/explain/client")
                 .with("address", address)
                 .with_some("listener", listener.as_deref()),
         };
-        self.tell(path, |explanation: &Explanation, paper| show::explanation(explanation, paper))
+        self.tell(path, show::explanation)
+    }
+
+    /// One that there is, or one that was removed, as long as anything is known of it.
+    fn explain_backend(&self, written: &str) -> Result<(), CtlError> {
+        let why = match names::backend(written, &self.all_backends()?) {
+            Ok(named) => return self.tell(ApiPath::explain_backend(&named), show::explanation),
+            Err(why) => why,
+        };
+        for named in names::spelt_out(written, None) {
+            match self.client.read(ApiPath::explain_backend(&named)) {
+                Ok(answer) => return self.tell_answer(&answer, show::explanation),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+            // What removed it is forgotten; its sessions are not.
+            if let Some(left @ 1..) = self.sessions_of(&named)? {
+                return self.say_explanation(&Explanation {
+                    answer: format!("{named} is not there any more."),
+                    because: vec![format!("It still has {}.", units::many(left, "session"))],
+                    events: Vec::new(),
+                });
+            }
+        }
+        Err(CtlError::Cannot(why))
+    }
+
+    fn explain_session(&self, id: &str) -> Result<(), CtlError> {
+        let path = ApiPath::from("/api/explain/session").with("id", id);
+        match self.tell(path, show::explanation) {
+            Err(CtlError::Client(error)) if error.is_not_found() => Err(CtlError::Cannot(format!(
+                "there is no session `{id}`, or no more; see `evenkeel ctl sessions`"
+            ))),
+            done => done,
+        }
+    }
+
+    fn say_explanation(&self, explanation: &Explanation) -> Result<(), CtlError> {
+        if self.json {
+            return self.print_part(serde_json::to_value(explanation));
+        }
+        self.print(&show::explanation(explanation, self.paper))
     }
 
     pub(super) fn info(&self) -> Result<(), CtlError> {
@@ -84,38 +121,6 @@ impl Desk {
 
     pub(super) fn metrics(&self) -> Result<(), CtlError> {
         self.print(&self.client.read("/metrics")?.body)
-    }
-
-    /// The path of the sessions that are meant, names looked up.
-    pub(super) fn filtered(&self, filter: &Filter) -> Result<ApiPath, CtlError> {
-        let (mut pool, mut backend) = (filter.pool.clone(), None);
-        if let Some(written) = &filter.backend {
-            let mut all = self.all_backends()?;
-            // A backend of another pool is not meant.
-            all.retain(|one| pool.as_ref().is_none_or(|pool| one.pool == *pool));
-            let named = names::backend(written, &all).map_err(CtlError::Cannot)?;
-            (pool, backend) = (Some(named.pool), Some(named.name));
-        }
-        let time = |time: Option<std::time::Duration>| {
-            time.map(|time| humantime::format_duration(time).to_string().replace(' ', ""))
-        };
-        Ok(ApiPath::from("/api/sessions")
-            .with_some("pool", pool.as_deref())
-            .with_some("backend", backend.as_deref())
-            .with_some("listener", filter.listener.as_deref())
-            .with_some("client", filter.client.as_deref())
-            .with_some("state", filter.state.as_deref())
-            .with_some("min_age", time(filter.min_age).as_deref())
-            .with_some("min_idle", time(filter.min_idle).as_deref()))
-    }
-
-    /// The backend that is meant.
-    pub(super) fn named(&self, written: &str) -> Result<names::Named, CtlError> {
-        names::backend(written, &self.all_backends()?).map_err(CtlError::Cannot)
-    }
-
-    pub(super) fn all_backends(&self) -> Result<Vec<Backend>, CtlError> {
-        Ok(self.client.value("/api/backends")?)
     }
 
     /// Asks, and prints what is said.

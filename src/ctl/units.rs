@@ -12,6 +12,14 @@ pub(crate) fn count(count: u64) -> String {
     plot::count(count).replace('\u{202f}', " ")
 }
 
+/// `1 session`, `1 234 sessions`
+pub(crate) fn many(number: u64, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        many => format!("{} {one}s", count(many)),
+    }
+}
+
 /// `9.44 MB`
 pub(crate) fn bytes(bytes: u64) -> String {
     plot::bytes(float(bytes))

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::client::{ApiPath, ClientError};
+use super::table::clean;
 use super::{CtlError, Desk, names, show, units};
 use crate::api::Events;
 use crate::cli::Wait;
@@ -67,43 +68,88 @@ impl Desk {
         self.print(&lines.collect::<String>())
     }
 
-    /// Until it has no connections. A backend that was removed has none when nobody knows it any more.
+    /// Until it has no connections. Of a backend that was removed the last session is waited for.
     pub(super) fn wait(&self, wait: &Wait) -> Result<(), CtlError> {
-        let named = self.named(&wait.backend)?;
+        let named = self.named_or_remembered(&wait.backend)?;
+        let shown = clean(&named.to_string());
         let deadline = wait.timeout.map(|timeout| Instant::now() + timeout);
-        let mut told = false;
+        let mut told = None;
         loop {
-            let left = match self.connections(&named) {
+            let left = match self.left(&named) {
                 Ok(left) => left,
                 // It may be busy for a moment; that is what a timeout is for.
-                Err(error) if error.may_pass() && deadline.is_some() => None,
+                Err(error) if error.may_pass() && deadline.is_some() => Left::Unknown,
                 Err(error) => return Err(error.into()),
             };
-            if let Some(0) = left {
-                return if self.json { Ok(()) } else { self.print(&format!("{named} is empty")) };
+            if let Some(empty) = left.empty() {
+                return if self.json { Ok(()) } else { self.print(&format!("{shown} is {empty}")) };
             }
             if let Some(deadline) = deadline
                 && Instant::now() >= deadline
             {
-                let left =
-                    left.map_or("an unknown number of".to_owned(), |n| units::count(n.into()));
-                return Err(CtlError::Cannot(format!("{named} still has {left} connections")));
+                return Err(CtlError::Cannot(format!("{shown} {}", left.when_late())));
             }
-            if !told && !self.json {
-                told = true;
-                let left = left.unwrap_or_default();
-                let _ = writeln!(std::io::stderr(), "{named} has {left} connections, waiting");
+            // Once, and once more when it is removed meanwhile.
+            let (now, kind) = (left.now(), Some(std::mem::discriminant(&left)));
+            if let Some(now) = now.filter(|_| !self.json && told != kind) {
+                told = kind;
+                let _ = writeln!(std::io::stderr(), "{shown} {now}, waiting");
             }
             std::thread::sleep(LOOK_AGAIN);
         }
     }
 
-    fn connections(&self, named: &names::Named) -> Result<Option<u32>, ClientError> {
+    fn left(&self, named: &names::Named) -> Result<Left, ClientError> {
         let path = ApiPath::backend(&named.pool, &named.name);
         match self.client.value::<crate::api::Backend>(path) {
-            Ok(backend) => Ok(Some(backend.connections)),
-            Err(error) if error.is_not_found() => Ok(Some(0)),
+            Ok(backend) => Ok(Left::Connections(backend.connections.into())),
+            Err(error) if error.is_not_found() => {
+                Ok(self.sessions_of(named)?.map_or(Left::Unknown, Left::Sessions))
+            }
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a backend still has.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    /// It is there.
+    Connections(u64),
+    /// It was removed.
+    Sessions(u64),
+    /// Nobody said.
+    Unknown,
+}
+
+impl Left {
+    /// What it is when there is nothing left.
+    const fn empty(self) -> Option<&'static str> {
+        match self {
+            Self::Connections(0) => Some("empty"),
+            Self::Sessions(0) => Some("removed and empty"),
+            Self::Connections(_) | Self::Sessions(_) | Self::Unknown => None,
+        }
+    }
+
+    fn now(self) -> Option<String> {
+        match self {
+            Self::Connections(left) => Some(format!("has {}", units::many(left, "connection"))),
+            Self::Sessions(1) => Some("is removed; 1 session goes on".to_owned()),
+            Self::Sessions(left) => {
+                Some(format!("is removed; {} go on", units::many(left, "session")))
+            }
+            Self::Unknown => None,
+        }
+    }
+
+    fn when_late(self) -> String {
+        match self {
+            Self::Connections(left) => format!("still has {}", units::many(left, "connection")),
+            Self::Sessions(left) => {
+                format!("is removed, and still has {}", units::many(left, "session"))
+            }
+            Self::Unknown => "still has an unknown number of connections".to_owned(),
         }
     }
 }

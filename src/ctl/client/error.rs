@@ -39,6 +39,17 @@ pub enum ClientError {
         /// Where.
         address: Address,
     },
+    /// Something is there that nobody can listen at.
+    #[error(
+        "{address} is {what}, not a socket: say with --admin or {} which socket evenkeel has",
+        super::ADDRESS_VARIABLE
+    )]
+    NotASocket {
+        /// Where.
+        address: Address,
+        /// And what it is.
+        what: &'static str,
+    },
     /// The file system does not let this user through.
     #[error("{address} may not be opened: {who}; {cure}")]
     NotAllowed {

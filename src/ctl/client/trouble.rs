@@ -1,28 +1,54 @@
 //! What an errno on the way to the admin API means.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 
-use super::{Address, ClientError};
+use super::{Address, ClientError, TOKEN_VARIABLE};
 
 /// A connect failed.
 pub(super) fn connecting(address: &Address, error: &io::Error) -> ClientError {
     let address = address.clone();
     match (error.kind(), &address) {
-        // No file, or one that is left of somebody who is gone.
+        // Linux says ECONNREFUSED of a file that is no socket, as of one that nobody listens at.
+        (ErrorKind::ConnectionRefused, Address::Unix(path)) => match what_is_no_socket(path) {
+            Some(what) => ClientError::NotASocket { address, what },
+            None => ClientError::NobodyListens { address },
+        },
+        // No file, or nobody at the port.
         (ErrorKind::NotFound, Address::Unix(_)) | (ErrorKind::ConnectionRefused, _) => {
             ClientError::NobodyListens { address }
         }
         (ErrorKind::PermissionDenied, Address::Unix(path)) => {
-            let (who, cure) = owner(path);
+            let (who, cure) = who_may_connect(path);
             ClientError::NotAllowed { address, who, cure }
         }
-        // ENOTSOCK of connect(2): a file that is no socket.
-        _ if error.raw_os_error() == Some(nix::errno::Errno::ENOTSOCK as i32) => {
-            ClientError::not_evenkeel(&address, "it is a file, not a socket")
-        }
         _ => ClientError::Unreachable { address, error: error.to_string() },
+    }
+}
+
+/// What is in the way, unless it is a socket.
+fn what_is_no_socket(path: &Path) -> Option<&'static str> {
+    let kind = path.metadata().ok()?.file_type();
+    if kind.is_socket() {
+        return None;
+    }
+    Some(if kind.is_dir() { "a folder" } else { "a file" })
+}
+
+/// A file with a token could not be read: why, and what helps.
+pub(super) fn reading(path: &Path, error: &io::Error) -> String {
+    let name = format!("name the file that has the token with --token-file or {TOKEN_VARIABLE}");
+    match error.kind() {
+        ErrorKind::NotFound => format!("it is not there; {name}"),
+        ErrorKind::IsADirectory => format!("it is a folder; {name}"),
+        ErrorKind::InvalidData => format!("it is not text; {name}"),
+        ErrorKind::PermissionDenied => match Owner::of(path) {
+            Some(owner) => format!("it may not be read: {owner}; {}, or {name}", owner.as_whom()),
+            None => format!("it may not be read; try as root, or {name}"),
+        },
+        _ => format!("{error}; {name}"),
     }
 }
 
@@ -39,23 +65,56 @@ pub(super) fn talking(address: &Address, error: &hyper::Error) -> ClientError {
 }
 
 /// Whose the socket is, or the first folder on the way to it that can be looked at, and what helps.
-fn owner(path: &Path) -> (String, String) {
-    let seen = path.ancestors().find_map(|part| Some((part, part.metadata().ok()?)));
-    let Some((part, metadata)) = seen else {
+fn who_may_connect(path: &Path) -> (String, String) {
+    let Some(owner) = Owner::of(path) else {
         return ("it cannot be looked at".to_owned(), "try as root".to_owned());
     };
-    let user = name_of(metadata.uid(), "/etc/passwd");
-    let group = name_of(metadata.gid(), "/etc/group");
-    // Belongs to the effective user: proc_pid_self(5).
-    let me = std::fs::metadata("/proc/self").map(|me| name_of(me.uid(), "/etc/passwd"));
-    let me = me.unwrap_or_else(|_| "somebody else".to_owned());
-    let (mode, part) = (metadata.mode() & 0o7777, part.display());
-    let who = format!("{part} belongs to {user}:{group}, mode {mode:04o}, and you are {me}");
-    let cure = match mode & 0o070 {
-        0 => format!("try as {user} or root, or start evenkeel with --admin unix:PATH,mode=0660"),
-        _ => format!("try as {user} or root, or become a member of the group {group}"),
+    let (try_as, group) = (owner.as_whom(), &owner.group);
+    let cure = match owner.mode & 0o070 {
+        0 => format!("{try_as}, or start evenkeel with --admin unix:PATH,mode=0660"),
+        _ => format!("{try_as}, or become a member of the group {group}"),
     };
-    (who, cure)
+    (owner.to_string(), cure)
+}
+
+/// Whose a file is, or the first folder on the way to it that can be looked at.
+struct Owner {
+    part: PathBuf,
+    user: String,
+    group: String,
+    mode: u32,
+}
+
+impl Owner {
+    fn of(path: &Path) -> Option<Self> {
+        let (part, metadata) =
+            path.ancestors().find_map(|part| Some((part, part.metadata().ok()?)))?;
+        Some(Self {
+            part: part.to_owned(),
+            user: name_of(metadata.uid(), "/etc/passwd"),
+            group: name_of(metadata.gid(), "/etc/group"),
+            mode: metadata.mode() & 0o7777,
+        })
+    }
+
+    /// Whom the kernel lets through.
+    fn as_whom(&self) -> String {
+        match self.user.as_str() {
+            "root" => "try as root".to_owned(),
+            user => format!("try as {user} or root"),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Belongs to the effective user: proc_pid_self(5).
+        let me = std::fs::metadata("/proc/self").map(|me| name_of(me.uid(), "/etc/passwd"));
+        let me = me.unwrap_or_else(|_| "somebody else".to_owned());
+        let Self { part, user, group, mode } = self;
+        let part = part.display();
+        write!(f, "{part} belongs to {user}:{group}, mode {mode:04o}, and you are {me}")
+    }
 }
 
 /// The name of an id, by passwd(5) or group(5), which begin alike; the number if it has none.
@@ -79,8 +138,11 @@ mod tests {
 
     #[test]
     fn a_path_that_may_not_be_opened_names_who_may() {
-        let (who, cure) = owner(Path::new("/etc/passwd/not/there"));
+        let (who, cure) = who_may_connect(Path::new("/etc/passwd/not/there"));
         assert!(who.starts_with("/etc/passwd belongs to root:root, mode 0"), "{who}");
-        assert!(cure.contains("root"), "{cure}");
+        assert!(cure.starts_with("try as root, or "), "{cure}");
+        let owner =
+            Owner { user: "evenkeel".to_owned(), ..Owner::of(Path::new("/")).expect("it is") };
+        assert_eq!(owner.as_whom(), "try as evenkeel or root");
     }
 }

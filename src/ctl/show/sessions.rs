@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::api::{Session, Sessions};
 use crate::ctl::table::{Cell, Paper, Table, Tone, clean, left, right};
-use crate::ctl::units::{both, bytes, count, millis};
+use crate::ctl::units::{both, bytes, count, many, millis};
 
 /// Sessions, one a line, and how many of how many these are.
 pub(crate) fn sessions(sessions: &Sessions, paper: Paper) -> String {
@@ -16,8 +16,8 @@ pub(crate) fn sessions(sessions: &Sessions, paper: Paper) -> String {
         left("STATE", 2),
         right("AGE", 2),
         right("IDLE", 3),
-        right("SENT", 3),
-        right("RECEIVED", 3),
+        right("TO BACKEND", 3),
+        right("TO CLIENT", 3),
         right("MOVES", 5),
         left("BY", 6),
     ]);
@@ -50,8 +50,8 @@ fn how_many(sessions: &Sessions) -> String {
     let shown = sessions.sessions.len() as u64;
     let mut text = match sessions.matched {
         0 if sessions.total == 0 => "no sessions".to_owned(),
-        0 => format!("none of {} sessions fits", count(sessions.total)),
-        matched if matched == sessions.total => format!("{} sessions", count(matched)),
+        0 => format!("none of {} fits", many(sessions.total, "session")),
+        matched if matched == sessions.total => many(matched, "session"),
         matched => format!("{} of {} sessions", count(matched), count(sessions.total)),
     };
     if shown < sessions.matched {

@@ -125,6 +125,36 @@ impl Site {
 }
 
 #[test]
+fn the_sessions_of_a_removed_backend_are_listed_waited_for_and_killed() {
+    let site = Site::of_two();
+    let clients: Vec<_> = (0..4).map(|_| site.balancer.connect_and_hear()).collect();
+    let pool = site.backend(0).pool;
+    let removed = format!("{pool}/{}", site.b1.address);
+    site.did(&format!("remove {removed}"));
+    let told: Sessions = site.json(&format!("sessions --backend {removed}"));
+    assert_eq!(told.matched, 2);
+    assert!(site.did(&format!("explain backend {removed}")).contains("is not there any more"));
+    let late = site.ctl(&format!("wait {removed} --drained --timeout 1ms"));
+    assert_eq!(late.code, Some(1), "{}", late.out);
+    assert!(late.err.ends_with("is removed, and still has 2 sessions\n"), "{}", late.err);
+    assert_eq!(site.did(&format!("kill --backend {removed}")), "2 sessions are killed\n");
+    clients.iter().filter(|(name, _)| name == "B1").for_each(|(_, one)| assert!(is_cut(one)));
+    let waited = site.ctl(&format!("wait {removed} --drained --timeout 30s"));
+    assert_eq!(waited.code, Some(0), "{}", waited.err);
+    assert!(waited.out.ends_with("is removed and empty\n"), "{}", waited.out);
+    eventually(
+        || site.json::<Sessions>("sessions").total == 2,
+        || "others are cut, or these are not".to_owned(),
+    );
+    let none = site.ctl(&format!("kill --backend {removed}"));
+    assert_eq!((none.code, none.out.as_str()), (Some(1), ""));
+    // The name is longer than a head may be.
+    let long = site.ctl(&format!("explain client {}", "x".repeat(20_000)));
+    assert_eq!(long.code, Some(1));
+    assert!(long.err.contains("is too long"), "{}", long.err);
+}
+
+#[test]
 fn a_weight_is_what_clients_see() {
     let site = Site::of_two();
     site.did(&format!("weight {} 3", site.b1.address));

@@ -81,7 +81,8 @@ impl Stub {
         stub
     }
 
-    /// What is answered to a method and a path, whatever the query is.
+    /// What is answered to a method and a path, whatever the query is, unless there is an answer to just
+    /// this query.
     pub(crate) fn answer(&self, line: &str, status: u16, value: &impl Serialize) {
         self.say(line, status, &serde_json::to_string(value).expect("a value of the API"));
     }
@@ -94,6 +95,12 @@ impl Stub {
     /// What was asked for, in order.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.lock().asked.clone()
+    }
+
+    /// How many sessions there are that fit just this query.
+    pub(crate) fn count_sessions(&self, query: &str, matched: u64) {
+        let sessions = Sessions { matched, total: 9, ..Sessions::default() };
+        self.answer(&format!("GET /api/sessions?{query}&limit=1"), 200, &sessions);
     }
 
     /// The last thing that was asked for, as `GET /path?query`.
@@ -243,8 +250,9 @@ fn serve(mut stream: impl Read + Write, shared: &Mutex<Shared>) {
     let key = [words.next(), words.next()].map(Option::unwrap_or_default).join(" ");
     let answer = {
         let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = shared.answers.get(&asked.line).or_else(|| shared.answers.get(&key)).cloned();
         shared.asked.push(asked);
-        shared.answers.get(&key).cloned()
+        answer
     };
     let (status, body) =
         answer.unwrap_or((404, r#"{"error":"the stub knows no such path"}"#.to_owned()));

@@ -100,15 +100,22 @@ fn states_and_weights_are_changed_by_patch() {
 #[test]
 fn a_mistyped_name_changes_nothing_and_is_guessed() {
     let stub = Stub::new();
+    for query in ["pool=wep&backend=a", "pool=wbe", "listener=mian"] {
+        stub.count_sessions(query, 0);
+    }
     for (words, says) in [
         ("drain web/a wep/b", "no backend `wep/b`; did you mean `web/b`?"),
         ("drain a", "several pools have a backend `a`: web and db; write web/a"),
         ("weight quite-another 3", "there is web/a, web/b, db/a, db/c"),
-        ("remove web/x", "did you mean `web/"),
+        ("remove web/x", "no backend `web/x`; there is web/a, web/b, db/a, db/c"),
         ("backends --pool wep", "no pool `wep`; did you mean `web`?"),
         ("add wep 10.0.0.1:80", "no pool `wep`; did you mean `web`?"),
         ("add 10.0.0.1:80", "several pools, say which: web, db"),
         ("kill --backend wep/a", "did you mean `web/a`?"),
+        ("kill --pool wbe", "no pool `wbe`; did you mean `web`?"),
+        ("sessions --pool wbe", "no pool `wbe`; did you mean `web`?"),
+        ("dump --listener mian", "no listener `mian`; did you mean `main`?"),
+        ("add web", "the address is missing: write `evenkeel ctl add web HOST:PORT`"),
     ] {
         let done = stub.ctl(words);
         assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{words}");
@@ -153,6 +160,63 @@ fn sessions_are_filtered_where_they_are() {
     let none = Sessions { total: 4, ..Sessions::default() };
     stub.answer("GET /api/sessions", 200, &none);
     assert_eq!(stub.ctl("sessions --state waiting").out, "none of 4 sessions fits\n");
+    let one = Sessions { total: 1, matched: 1, ..none };
+    stub.answer("GET /api/sessions", 200, &one);
+    assert!(stub.ctl("sessions").out.starts_with("1 session,"));
+}
+
+#[test]
+fn tables_say_whom_bytes_went_to() {
+    let stub = Stub::new();
+    for (words, heads) in [
+        ("backends", ["TO BACKEND  ", "TO CLIENTS"]),
+        ("sessions", ["TO BACKEND  ", "TO CLIENT  "]),
+        ("pools", ["TO BACKENDS", "TO CLIENTS"]),
+        ("shards", ["TO BACKENDS", "TO CLIENTS"]),
+    ] {
+        let shown = stub.ctl(words).out;
+        let head = shown.lines().next().unwrap_or_default().to_owned() + "  ";
+        assert!(heads.iter().all(|part| head.contains(part)), "{words}: {head}");
+    }
+}
+
+#[test]
+fn what_is_gone_is_found_by_its_sessions() {
+    let stub = Stub::new();
+    stub.answer("DELETE /api/sessions", 200, &Killed { killed: 2 });
+    stub.count_sessions("pool=web&backend=old", 2);
+    stub.count_sessions("pool=past", 2);
+    stub.count_sessions("listener=past", 2);
+    for (words, line) in [
+        ("sessions --backend web/old", "GET /api/sessions?pool=web&backend=old&limit=100"),
+        ("sessions --pool web --backend old", "GET /api/sessions?pool=web&backend=old&limit=100"),
+        ("kill --backend web/old", "DELETE /api/sessions?pool=web&backend=old"),
+        ("kill --pool past", "DELETE /api/sessions?pool=past"),
+        ("sessions --listener past", "GET /api/sessions?listener=past&limit=100"),
+    ] {
+        let done = stub.ctl(words);
+        assert_eq!((done.code, done.err.as_str()), (Some(0), ""), "{words}");
+        assert_eq!(stub.last(), line, "{words}");
+    }
+    // Alone a name says nothing, and without a session nothing is known of it.
+    stub.count_sessions("pool=web&backend=none", 0);
+    for words in ["kill --backend old", "kill --backend web/none", "sessions --backend web/none"] {
+        let done = stub.ctl(words);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{words}");
+        assert!(done.err.contains("there is no backend `"), "{}", done.err);
+        assert!(!done.err.contains("did you mean"), "{}", done.err);
+    }
+    let removed =
+        Explanation { answer: "web/old is not there".to_owned(), ..Explanation::default() };
+    let path = "GET /api/explain/backend?pool=web&name=old";
+    stub.answer(path, 200, &removed);
+    assert_eq!(stub.ctl("explain backend web/old").out, "web/old is not there\n");
+    // The event was so long ago that it is forgotten.
+    stub.say(path, 404, r#"{"error":"there is no backend"}"#);
+    let shown = stub.ctl("explain backend web/old");
+    let expected = "web/old is not there any more.\n  - It still has 2 sessions.\n";
+    assert_eq!((shown.code, shown.out.as_str()), (Some(0), expected));
+    assert_eq!(stub.ctl("explain backend web/none").code, Some(1));
 }
 
 #[test]
@@ -211,8 +275,10 @@ fn a_wrong_command_line_is_exit_code_2_and_asks_nobody() {
             done.err
         );
     }
-    let hint = stub.ctl("weight web/a").err;
-    assert!(hint.contains("see `evenkeel ctl weight --help`"), "{hint}");
+    let hint = stub.ctl("weight web/a -5").err;
+    let expected = "evenkeel: invalid value '-5' for '<N>': write a whole number from 0 to 256; see \
+                    `evenkeel ctl weight --help`\n";
+    assert_eq!(hint, expected);
     // Who does not know what to say is told what can be said.
     for (words, part) in [("", "drain"), ("explain", "client")] {
         let told = stub.ctl(words);
@@ -236,6 +302,10 @@ fn an_explanation_is_an_answer_and_what_it_follows_from() {
     assert!(shown.starts_with("web/b is down\n  - three checks failed\n"), "{shown}");
     assert!(shown.contains("web/b went down"), "{shown}");
     assert_eq!(stub.last(), "GET /api/explain/backend?pool=web&name=b");
+    let gone = stub.ctl("explain session 1");
+    let expected =
+        "evenkeel ctl: there is no session `1`, or no more; see `evenkeel ctl sessions`\n";
+    assert_eq!((gone.code, gone.err.as_str()), (Some(1), expected));
     stub.ctl("explain client fd00::1 --listener main");
     assert_eq!(stub.last(), "GET /api/explain/client?address=fd00%3A%3A1&listener=main");
 }
@@ -323,7 +393,7 @@ fn info_metrics_and_reload() {
 }
 
 #[test]
-fn a_wait_ends_when_the_backend_is_empty_or_gone() {
+fn a_wait_ends_when_the_backend_is_empty() {
     let stub = Stub::new();
     let full = stub.ctl("wait web/a --drained --timeout 1ms");
     assert_eq!((full.code, full.out.as_str()), (Some(1), ""));
@@ -332,8 +402,74 @@ fn a_wait_ends_when_the_backend_is_empty_or_gone() {
     stub.answer("GET /api/pools/web/backends/a", 200, &empty);
     let done = stub.ctl("wait web/a --drained --timeout 1m");
     assert_eq!((done.code, done.out.as_str()), (Some(0), "web/a is empty\n"));
+    let one = Backend { connections: 1, ..status().backends[0].clone() };
+    stub.answer("GET /api/pools/web/backends/a", 200, &one);
+    let late = stub.ctl("wait web/a --drained --timeout 1ms").err;
+    assert!(late.contains("web/a still has 1 connection\n"), "{late}");
+}
+
+#[test]
+fn a_wait_goes_on_for_the_sessions_of_a_backend_that_was_removed() {
+    let stub = Stub::new();
+    let query = "pool=web&backend=a";
+    stub.count_sessions(query, 2);
+    let mut command = evenkeel("ctl");
+    command.args(["wait", "web/a", "--drained"]).env("EVENKEEL_ADMIN", &stub.address);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the program is there");
+    let asked = |what: &str, times| {
+        stub.asked().iter().filter(|one| one.line.contains(what)).count() >= times
+    };
+    eventually(|| asked("/backends/a", 2), || "it does not wait".to_owned());
     stub.say("GET /api/pools/web/backends/a", 404, r#"{"error":"there is no backend"}"#);
-    assert_eq!(stub.ctl("wait web/a --drained").out, "web/a is empty\n");
+    eventually(|| asked(query, 2), || format!("it does not go on: {:?}", stub.asked()));
+    stub.count_sessions(query, 0);
+    let output = child.wait_with_output().expect("our child");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    assert_eq!(
+        (output.status.code(), text(output.stdout).as_str(), text(output.stderr).as_str()),
+        (
+            Some(0),
+            "web/a is removed and empty\n",
+            "web/a has 3 connections, waiting\nweb/a is removed; 2 sessions go on, waiting\n"
+        )
+    );
+}
+
+#[test]
+fn who_begins_to_wait_when_a_backend_is_removed_is_answered_as_well() {
+    let stub = Stub::new();
+    let query = "pool=web&backend=old";
+    stub.count_sessions(query, 1);
+    let late = stub.ctl("wait web/old --drained --timeout 1ms");
+    assert_eq!(late.code, Some(1));
+    let expected = "evenkeel ctl: web/old is removed, and still has 1 session\n";
+    assert!(late.err.ends_with(expected), "{}", late.err);
+    stub.count_sessions(query, 0);
+    let unknown = stub.ctl("wait web/old --drained");
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is no backend `web/old`"), "{}", unknown.err);
+    let path = "GET /api/explain/backend?pool=web&name=old";
+    stub.answer(path, 200, &Explanation::default());
+    assert_eq!(stub.ctl("wait web/old --drained").out, "web/old is removed and empty\n");
+    // Whether it is empty is not known as long as a shard does not answer.
+    let part = Sessions { incomplete: true, ..Sessions::default() };
+    stub.answer(&format!("GET /api/sessions?{query}&limit=1"), 200, &part);
+    let late = stub.ctl("wait web/old --drained --timeout 1ms").err;
+    assert!(late.contains("still has an unknown number of connections"), "{late}");
+}
+
+#[test]
+fn helps_have_their_own_options_first_and_those_of_all_after_them() {
+    for command in ["add", "sessions", "kill", "dump"] {
+        let help = done(evenkeel("ctl").args([command, "--help"])).out;
+        let at = |option: &str| help.find(option).unwrap_or_else(|| panic!("no {option}:\n{help}"));
+        let own = ["--max-connections", "--limit", "--min-idle"].map(|one| help.find(one));
+        let last = own.into_iter().flatten().max().expect("it has one");
+        assert!(last < at("--json") && at("--json") < at("-h, --help"), "{help}");
+    }
+    let help = done(evenkeel("ctl").args(["explain", "client", "--help"])).out;
+    assert!(help.contains("needed where there are several listeners"), "{help}");
 }
 
 #[test]

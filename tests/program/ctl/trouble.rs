@@ -58,7 +58,11 @@ fn a_socket_of_somebody_else_names_who_may() {
     let address = format!("unix:{}", path.display());
     let said = done(command.args(["ctl", "status", "--admin", &address]));
     assert_eq!(said.code, Some(1));
-    for part in ["may not be opened", "belongs to root:root, mode 0600", "mode=0660"] {
+    for part in [
+        "may not be opened",
+        "belongs to root:root, mode 0600",
+        "; try as root, or start evenkeel with --admin unix:PATH,mode=0660",
+    ] {
         assert!(said.err.contains(part), "no {part} in {}", said.err);
     }
     std::fs::remove_dir_all(folder).expect("our own");
@@ -87,9 +91,27 @@ fn what_is_no_evenkeel_is_not_taken_for_one() {
     let folder = own_folder();
     let file = folder.join("file");
     std::fs::write(&file, "").expect("our own");
-    let said = said_by(&format!("unix:{}", file.display()));
-    assert!(said.contains("nobody listens") || said.contains("not a socket"), "{said}");
+    for (path, what) in [(&file, "a file"), (&folder, "a folder")] {
+        let address = format!("unix:{}", path.display());
+        let expected = format!(
+            "evenkeel ctl: {address} is {what}, not a socket: say with --admin or EVENKEEL_ADMIN which socket \
+             evenkeel has\n"
+        );
+        assert_eq!(said_by(&address), expected);
+    }
     std::fs::remove_dir_all(folder).expect("our own");
+}
+
+#[test]
+fn a_request_that_is_too_long_is_said_to_be() {
+    let stub = Stub::new();
+    for status in [431, 414] {
+        stub.say("GET /api/explain/client", status, "");
+        let said = stub.ctl("explain client x");
+        assert_eq!(said.code, Some(1));
+        let why = format!("({status}): a name in it, or the token, is too long");
+        assert!(said.err.contains(&why), "{}", said.err);
+    }
 }
 
 #[test]
@@ -125,6 +147,45 @@ fn a_token_is_sent_and_its_absence_explained() {
         assert!(said.contains(says) && said.contains(&file), "{said}");
     }
     std::fs::remove_dir_all(folder).expect("our own");
+}
+
+#[test]
+fn a_token_that_cannot_be_read_is_named_with_the_cure() {
+    let (stub, folder) = (Stub::on_tcp(), own_folder());
+    let missing = folder.join("missing");
+    for (path, why) in [(&missing, "it is not there"), (&folder, "it is a folder")] {
+        let said = stub.ctl(&format!("status --token-file {}", path.display()));
+        let expected = format!(
+            "evenkeel ctl: the token file {}: {why}; name the file that has the token with --token-file or \
+             EVENKEEL_ADMIN_TOKEN_FILE\n",
+            path.display()
+        );
+        assert_eq!((said.code, said.err), (Some(1), expected));
+    }
+    if let Some(user) = User::new() {
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("our own");
+        let token = folder.join("token");
+        std::fs::write(&token, "s3cret").expect("our own");
+        std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).expect("our own");
+        let mut command = user.may_run(crate::support::EVENKEEL.as_ref());
+        command.args(["ctl", "status", "--admin", &stub.address, "--token-file"]).arg(&token);
+        let said = done(&mut command).err;
+        let cure = "try as root, or name the file that has the token with --token-file or";
+        assert!(said.contains("may not be read") && said.contains(cure), "{said}");
+    }
+    std::fs::remove_dir_all(folder).expect("our own");
+}
+
+#[test]
+fn a_token_of_the_environment_is_read_where_one_is_asked_for() {
+    for (stub, code) in [(Stub::new(), Some(0)), (Stub::on_tcp(), Some(1))] {
+        let mut command = evenkeel("ctl");
+        command.arg("status").env("EVENKEEL_ADMIN", &stub.address);
+        let said = done(command.env("EVENKEEL_ADMIN_TOKEN_FILE", "/missing/token"));
+        assert_eq!(said.code, code, "{}: {}", stub.address, said.err);
+        // What was asked for by an option is meant.
+        assert_eq!(stub.ctl("status --token-file /missing/token").code, Some(1));
+    }
 }
 
 #[test]
