@@ -75,6 +75,8 @@ pub struct Shard<D: Driver> {
     routing_lines: PerSecond,
     warnings: PerSecond,
     hand_overs: PerSecond,
+    /// The same for clients that wait for room.
+    sent_to_room: PerSecond,
     /// Sessions of every shard, as of the last accept.
     population: Vec<u32>,
     /// Until when descriptors are thought to be short.
@@ -164,6 +166,7 @@ impl<D: Driver> Shard<D> {
             routing_lines: PerSecond::new(LINES_PER_SECOND),
             warnings: PerSecond::new(LINES_PER_SECOND),
             hand_overs: PerSecond::new(HAND_OVERS_PER_SECOND),
+            sent_to_room: PerSecond::new(SENT_TO_ROOM_PER_SECOND),
             population: Vec::new(),
             tell_pause_at: Moment::default(),
             completions: Vec::with_capacity(BATCH),
@@ -441,6 +444,9 @@ const LINES_PER_SECOND: u32 = 10;
 /// Enough to even out connections that stay; where thousands come and go in a second, those that are
 /// handed over cost nothing that could be measured.
 const HAND_OVERS_PER_SECOND: u32 = 128;
+
+/// Two shards that are full by turns shall not hand a client to and fro without end.
+const SENT_TO_ROOM_PER_SECOND: u32 = 8;
 
 /// Directions that wait for a buffer look again after this, if nothing woke the shard before.
 const STARVED_PAUSE: Duration = Duration::from_millis(1);

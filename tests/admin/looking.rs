@@ -182,6 +182,36 @@ fn a_pool_at_its_limit_has_backends() {
 }
 
 #[test]
+fn nobody_waits_at_a_full_shard_while_another_has_room() {
+    for engine in ["uring", "epoll"] {
+        let backend = Backend::echo();
+        let options = format!("--shards 2 --max-sessions 8 --engine {engine}");
+        let scene = Scene::before(&[backend.address], "", &options);
+        let mut clients: Vec<std::net::TcpStream> = (0..20)
+            .map(|_| {
+                let mut client = scene.balancer.connect();
+                client.write_all(b"x").unwrap();
+                client
+            })
+            .collect();
+        // Who is in the kernel's queue of a full shard waits there.
+        let is_settled = || {
+            let status = scene.status();
+            status.sessions == 8 || status.listeners[0].waiting == 0
+        };
+        while !clients.is_empty() {
+            eventually(is_settled, || format!("{:?}", scene.status().shards));
+            let served = clients.iter_mut().position(|client| {
+                client.set_nonblocking(true).unwrap();
+                client.read(&mut [0]).is_ok()
+            });
+            // An answer may be on its way still.
+            served.into_iter().for_each(|place| drop(clients.swap_remove(place)));
+        }
+    }
+}
+
+#[test]
 fn that_lines_of_the_logs_are_lost_is_said_on_a_banner() {
     let backend = Backend::named("a");
     let folder = std::env::temp_dir().join(format!("evenkeel-lost-{}", std::process::id()));

@@ -78,6 +78,35 @@ impl<D: Driver> Shard<D> {
                 self.open(index, client);
             }
         }
+        self.send_to_room(index);
+    }
+
+    /// Who waits outside because this shard is full goes to the one that has most room, if one has.
+    fn send_to_room(&mut self, index: usize) {
+        if self.is_stopping() || self.sessions.len() < self.max_sessions {
+            return;
+        }
+        let sessions = self.shared.counters.iter().map(|one| one.sessions.value() as usize);
+        let others = sessions.enumerate().filter(|&(shard, _)| shard != self.index);
+        let Some((shard, there)) = others.min_by_key(|&(_, sessions)| sessions) else { return };
+        for _ in there..self.max_sessions {
+            let Some(listening) = &mut self.listening[index] else { return };
+            // The other shard may have closed its own socket of a listener that ends; and two that hand a
+            // client to and fro shall not do so for ever.
+            if listening.closing.is_some()
+                || listening.outside.is_empty()
+                || !self.sent_to_room.take(self.now)
+            {
+                return;
+            }
+            let Some(client) = listening.outside.pop_front() else { return };
+            let (id, gate) = (listening.here.listener.id, &listening.here.listener.gate);
+            match self.driver.hand_over(client, id, shard) {
+                Ok(()) => gate.crowd.leave(),
+                Err(client) => return listening.outside.push_front(client),
+            }
+            self.counters().handed_over.add(1);
+        }
     }
 
     /// Takes a place in the shard and in the listener, if there is one.

@@ -27,13 +27,14 @@ impl<D: Driver> Shard<D> {
         self.note_end(owner, reason);
         self.discharge(owner);
         let entry = self.sessions.remove(owner).expect(ALIVE);
+        // Before shards are woken that look for room here.
+        self.count_sessions();
         entry.here.listener.gate.leave(&self.shared.bells);
         if let Some(extra) = entry.extra {
             extra.own_end.inspect(|&end| entry.here.pool.state.forget_own_end(end));
             extra.ticket.into_iter().for_each(Ticket::leave);
         }
         self.timers.disarm(owner.slot);
-        self.count_sessions();
         self.counters().count_end(reason);
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
         // Who has been told the end of the other side and is still at work would never learn that nobody
