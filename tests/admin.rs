@@ -22,5 +22,7 @@ mod looking;
 mod places;
 #[path = "admin/schema.rs"]
 mod schema;
+#[path = "admin/sessions.rs"]
+mod sessions;
 #[path = "admin/state.rs"]
 mod state;
