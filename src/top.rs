@@ -139,7 +139,8 @@ fn show(
 /// What the view needs beside the status.
 fn wanted(state: &State) -> Want {
     let sessions = state.view == View::Sessions;
-    Want { sessions, of_backend: state.of_backend.clone().filter(|_| sessions) }
+    let of_backend = state.of_backend.clone().filter(|_| sessions);
+    Want { sessions, of_backend, sort: state.session_sort }
 }
 
 fn spawn_signals(signals: SigSet, tell: Sender<Input>) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use loadgen::report::plot;
 
 use super::super::rates::{Percentiles, ShardWork, Work};
-use super::super::state::{Picture, State, TREND, full_name, key_of};
+use super::super::state::{Picture, State, TREND, full_name, key_of, sessions_in_words};
 use crate::api::{Backend, Event};
 use crate::ctl::show::{address, connections, state_tone, whose, why};
 use crate::ctl::table::{Cell, Pieces, Table, Tone, clean, left, right};
@@ -184,14 +184,17 @@ pub(super) fn balance(picture: &Picture) -> Pieces {
     let sum: u64 = shards.iter().map(|shard| u64::from(shard.sessions)).sum();
     let most = shards.iter().map(|shard| shard.sessions).max().unwrap_or(0);
     let mean = float(sum) / float(shards.len().max(1) as u64);
+    let shards = match shards.len() {
+        1 => "1 shard".to_owned(),
+        many => format!("{many} shards"),
+    };
     let text = match mean > 0.0 {
         true => format!(
-            " {} shards; the fullest has {:.2} times the mean of {} sessions",
-            shards.len(),
+            " {shards}; the fullest has {:.2} times the mean of {} sessions",
             f64::from(most) / mean,
             plot::short(mean)
         ),
-        false => format!(" {} shards, no sessions", shards.len()),
+        false => format!(" {shards}, no sessions"),
     };
     vec![(text, Tone::Dim)]
 }
@@ -242,9 +245,10 @@ pub(super) fn sessions_title(state: &State) -> Pieces {
     };
     let Some(list) = &state.sessions else { return vec![(" asking …".to_owned(), Tone::Dim)] };
     let sessions = &list.sessions;
-    let mut text = format!(" {} sessions{of}", count(sessions.matched));
-    if (sessions.sessions.len() as u64) < sessions.matched {
-        text += &format!(", {} of them listed", count(sessions.sessions.len() as u64));
+    let mut text = format!(" {}{of}", sessions_in_words(sessions.matched));
+    let listed = sessions.sessions.len() as u64;
+    if listed < sessions.matched {
+        text += &format!("; listed are the {} {}", count(listed), list.sort.which());
     }
     if sessions.incomplete {
         text += "; a shard did not answer in time, some are missing";
