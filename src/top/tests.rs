@@ -370,6 +370,29 @@ fn the_balancer_picks_which_of_many_sessions_are_listed() {
 }
 
 #[test]
+fn a_long_name_is_cut_before_a_state_is_left_out() {
+    for (letters, width, height) in [(37, 40, 12), (70, 80, 24), (200, 80, 24), (37, 30, 14)] {
+        let mut long = status(3);
+        long.backends[1].name = format!("b{}7", "x".repeat(letters - 2));
+        let mut state = state();
+        state.receive(News::Look { status: Box::new(long), sessions: None });
+        let lines = shown(&state, width, height);
+        println!("{}", lines.join("\n"));
+        let row = |what: &str| lines.iter().find(|line| line.contains(what)).cloned();
+        let ejected = row("○ ejected").unwrap_or_default();
+        assert!(ejected.starts_with(" web/bx") && ejected.contains("x7 "), "{lines:#?}");
+        assert!(ejected.contains('…') && ejected.contains(" 12"), "{lines:#?}");
+        assert!(row("● up").is_some_and(|row| row.starts_with(" web/a ")), "{lines:#?}");
+    }
+    // Where there is room, it is whole.
+    let mut long = status(3);
+    long.backends[1].name = "x".repeat(37);
+    let mut state = state();
+    state.receive(News::Look { status: Box::new(long), sessions: None });
+    assert!(shown(&state, 120, 24).join("\n").contains(&"x".repeat(37)));
+}
+
+#[test]
 fn one_session_is_no_sessions() {
     let mut alone = status(3);
     alone.backends[0].connections = 1;
