@@ -5,6 +5,7 @@ mod dashboard {
     mod acting;
     mod banners;
     pub(crate) mod browser;
+    mod layout;
     mod scene;
     pub(crate) mod stub;
 }

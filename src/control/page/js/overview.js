@@ -124,17 +124,26 @@ function balance(shards) {
 }
 
 function drawListeners({ status, listenerRates }) {
-  const body = tableIn("listeners", "Listeners",
-    ["Listener", "Pool", "Sessions", "New/s", "Waiting", "Denied"]);
-  drawRows(body, status.listeners.map((one) => [
-    one.address === one.name ? one.name : `${one.name} ${one.address}`, one.pool,
-    count(one.sessions) + (one.max_sessions ? ` / ${count(one.max_sessions)}` : ""),
-    listenerRates.has(one.address) ? digits3(listenerRates.get(one.address)) : NONE,
-    count(one.waiting), count(one.denied),
-  ]));
+  const body = tableIn("listeners", "Listeners", ["Listener", "Sessions", "New/s", "Waiting", "Denied"]);
+  keyed(body, status.listeners, ({ name, address, pool }) => `${name}\n${address}\n${pool}`, listenerRow,
+    (element, one) => {
+      const texts = [
+        count(one.sessions) + (one.max_sessions ? ` / ${count(one.max_sessions)}` : ""),
+        listenerRates.has(one.address) ? digits3(listenerRates.get(one.address)) : NONE,
+        count(one.waiting), count(one.denied),
+      ];
+      texts.forEach((text, at) => say(element.cells[at + 1], text));
+    });
   say(byId("listeners-note"), `${many(sum(status.listeners, (one) => one.waiting), "client")} waiting for room`);
   const pairs = (totals) => Object.entries(totals).toSorted(([, a], [, b]) => b - a)
     .map(([key, total]) => [key, count(total)]);
   drawRows(tableIn("ended", "How sessions ended, since the program began", ["Reason", "Sessions"]), pairs(status.ended));
   drawRows(tableIn("counters", "Counters, since the program began", ["Counter", "Times"]), pairs(status.counters));
+}
+
+/** Whom it lets in where, and to which pool they go. */
+function listenerRow({ name, address, pool }) {
+  const where = address === name ? [] : [h("bdi", {}, ...breakable(address)), " "];
+  return h("tr", { role: "row" },
+    rowHead(nameOf(name), h("small", {}, ...where, "to ", nameOf(pool))), ...Array.from({ length: 4 }, () => cell()));
 }

@@ -20,9 +20,9 @@ const HEADS = [
   { text: "Connections", key: "connections" },
   { text: "New/s", key: "connected" },
   { text: "To clients", key: "traffic" },
-  { text: "Connect", key: "connect", note: "p50 · p99" },
-  { text: "First byte", key: "first_byte", note: "p50 · p99" },
-  { text: "Response", key: "response", note: "p50 · p99" },
+  { text: "Connect", key: "connect", note: "p50, p99" },
+  { text: "First byte", key: "first_byte", note: "p50, p99" },
+  { text: "Response", key: "response", note: "p50, p99" },
   { text: "Weight", key: "weight" },
   { text: "Actions" },
 ];
@@ -172,7 +172,8 @@ class BackendRow {
     this.since = h("small", {});
     this.number = h("b", {});
     this.bar = h("i", {});
-    this.cells = ["New/s", "To clients", "Connect", "First byte", "Response"].map((label) => cell("", label));
+    this.cells = ["New/s", "To clients", "Connect", "First byte", "Response"].map((label) =>
+      cell("", label, h("span", {}), h("small", { class: label === "New/s" ? "fails" : "" })));
     this.weight = new Weight(backend);
     this.choices = ["ready", "drain", "maint"].map((state) => this.choice(state, full));
     const act = (text, label, onclick, className = "") =>
@@ -208,9 +209,10 @@ class BackendRow {
     changeIcon(this.sign, backend.state);
     say(this.state, word);
     say(this.since, backend.since_ms ? `for ${spanText((model.status.time_ms - backend.since_ms) / 1000)}` : "");
-    say(this.address.firstChild, addressOf(backend));
-    const failed = ["down", "ejected"].includes(backend.state);
-    say(this.evidence.firstChild, failed ? backend.evidence ?? "" : "");
+    sayInPieces(this.address.firstChild, addressOf(backend));
+    const evidence = ["down", "ejected"].includes(backend.state) ? backend.evidence ?? "" : "";
+    say(this.evidence.firstChild, evidence);
+    set(this.evidence, "title", evidence || null);
     this.drawNumbers(backend, model);
     this.weight.draw(backend);
     for (const button of this.choices) set(button, "aria-pressed", button.dataset.state === backend.admin);
@@ -222,17 +224,18 @@ class BackendRow {
       .map((one) => one.connections));
     say(this.number, count(backend.connections) + (backend.max_connections ? ` / ${count(backend.max_connections)}` : ""));
     this.bar.style.width = `${(100 * backend.connections) / (backend.max_connections ?? most)}%`;
-    const latency = (kind) => [0.5, 0.99]
-      .map((part) => latencyText(track.percentile(kind, part, model.status.bounds_us))).join(" · ");
+    const latency = (kind) => {
+      const [p50, p99] = [0.5, 0.99].map((part) => track.percentile(kind, part, model.status.bounds_us));
+      return [latencyText(p50), p99 === null ? "" : `p99 ${latencyText(p99)}`];
+    };
     const { connected = null, toClients = null, failed = 0 } = track.rates ?? {};
     const texts = [
-      connected === null ? NONE : digits3(connected) + (failed > 0 ? ` (${digits3(failed)} fail)` : ""),
-      byteRateText(toClients), latency("connect"), latency("first_byte"), latency("response"),
+      [connected === null ? NONE : digits3(connected), failed > 0 ? `${digits3(failed)} fail` : ""],
+      [byteRateText(toClients), ""], latency("connect"), latency("first_byte"), latency("response"),
     ];
     this.cells.forEach((one, at) => {
-      const none = texts[at] === `${NONE} · ${NONE}`;
-      say(one, none ? NONE : texts[at]);
-      set(one, "class", none ? "none" : null);
+      texts[at].forEach((text, line) => say(one.children[line], text));
+      set(one, "class", at > 1 && texts[at][0] === NONE ? "none" : null);
     });
   }
 
@@ -257,7 +260,8 @@ class BackendRow {
 
 /** Where it is, unless its name says that already. */
 function addressOf(backend) {
-  const written = backend.port === 0 ? backend.host : `${backend.host}:${backend.port}`;
+  const host = backend.host.includes(":") ? `[${backend.host}]` : backend.host;
+  const written = backend.port === 0 ? backend.host : `${host}:${backend.port}`;
   return backend.name === written || backend.name === `unix:${written}` ? "" : written;
 }
 
