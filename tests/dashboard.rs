@@ -6,6 +6,7 @@ mod dashboard {
     mod banners;
     pub(crate) mod browser;
     mod layout;
+    mod lists;
     mod scene;
     pub(crate) mod stub;
 }

@@ -54,11 +54,12 @@ class PoolCard {
     this.counts = h("span", { class: "counts" });
     this.line = h("p", { class: "soft" });
     this.list = this.makeTable(pool);
+    this.none = h("p", { class: "soft", role: "status" });
     this.more = h("button", { type: "button", onclick: () => { this.all = !this.all; this.redraw(); } });
     this.element = h("section", { class: "card pool", "aria-label": `Pool ${pool.name}` },
       h("div", { class: "title" }, h("h2", {}, h("span", { class: "soft" }, "Pool "), nameOf(pool.name)),
         this.counts, h("div", { class: "buttons" }, this.search, add)),
-      this.line, this.list.element, h("div", { class: "under" }, this.more));
+      this.line, this.list.element, this.none, h("div", { class: "under" }, this.more));
     this.element.card = this;
   }
 
@@ -94,11 +95,13 @@ class PoolCard {
     Object.assign(this, { pool, model });
     const backends = model.status.backends.filter((backend) => backend.pool === pool.name);
     this.search.hidden = backends.length <= FEW;
-    this.list.element.hidden = backends.length === 0;
     say(this.line, describe(pool, backends, model));
     this.drawCounts(backends);
     this.drawHeads();
     const found = this.sorted(this.filtered(backends));
+    this.list.element.hidden = found.length === 0;
+    say(this.none, found.length < backends.length && found.length === 0
+      ? `None of ${many(backends.length, "backend")} matches “${this.search.value.trim()}”.` : "");
     const short = found.length > FEW && !this.all;
     this.more.hidden = found.length <= FEW;
     say(this.more, this.all ? `Show ${ROWS} of ${found.length}` : `Show all ${found.length}`);
@@ -265,7 +268,10 @@ function addressOf(backend) {
   return backend.name === written || backend.name === `unix:${written}` ? "" : written;
 }
 
-/** A number that is sent by Enter or its button; what is being typed is not overwritten meanwhile. */
+/**
+ * A number that is sent by Enter or its button. What is being typed is not overwritten meanwhile; who leaves it
+ * unsent sees again what is in force.
+ */
 class Weight {
   constructor(backend) {
     this.input = h("input", {
@@ -273,16 +279,22 @@ class Weight {
       oninput: () => this.mark(),
       onkeydown: (event) => { if (event.key === "Escape") this.reset(); },
     });
-    this.button = h("button", { type: "submit", hidden: true, "aria-label": `Set the weight of ${fullName(backend)}` }, "Set");
+    this.button = h("button", {
+      type: "submit", hidden: true, "aria-label": `Set the weight of ${fullName(backend)}`,
+      // Not every browser gives the focus to a button that is clicked; it stays where it is typed.
+      onmousedown: (event) => event.preventDefault(),
+    }, "Set");
     this.element = h("form", {
       class: "weight",
+      // Once the focus is where it goes to. It stays here when only the window is left.
+      onfocusout: () => setTimeout(() => this.draw(this.backend)),
       onsubmit: (event) => { event.preventDefault(); this.send(); },
     }, this.input, this.button);
   }
 
   draw(backend) {
     this.backend = backend;
-    if (this.button.hidden && this.input !== document.activeElement) this.reset();
+    if (!this.element.contains(document.activeElement)) this.reset();
   }
 
   mark() {
@@ -299,7 +311,7 @@ class Weight {
     const answer = await change("PATCH", backendPath(this.backend), { weight },
       `${fullName(this.backend)} has weight ${weight}`);
     if (answer === null) return;
-    this.backend = answer.value ?? { ...this.backend, weight };
-    this.button.hidden = true;
+    this.draw(answer.value ?? { ...this.backend, weight });
+    this.mark();
   }
 }
