@@ -373,11 +373,12 @@ pub struct Session {
     pub moves: u8,
 }
 
-/// `GET /api/sessions?pool=&backend=&listener=&client=&state=&min_age=&min_idle=&limit=100`
+/// `GET /api/sessions?pool=&backend=&listener=&client=&state=&min_age=&min_idle=&sort=age&limit=100`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Sessions {
-    /// Those that fit the filter, at most `limit`.
+    /// Those that fit the filter, at most `limit`, in the order of `sort`: `age` is the oldest first, `bytes` those
+    /// with the most, `idle` those without a byte for longest, `recent` those with a byte last.
     pub sessions: Vec<Session>,
     /// How many fit.
     pub matched: u64,

@@ -36,6 +36,10 @@ enum TopError {
     Client(#[from] ClientError),
     #[error("a terminal is needed to draw on; --once prints one picture as text")]
     NoTerminal,
+    #[error(
+        "TERM=dumb says that this terminal cannot be drawn on; --once prints one picture as text"
+    )]
+    DumbTerminal,
     #[error("it cannot go on: {0}")]
     Terminal(#[from] io::Error),
 }
@@ -82,6 +86,9 @@ fn once(client: &Client, interval: Duration) -> Result<(), TopError> {
 fn live(client: Client, interval: Duration) -> Result<(), TopError> {
     if !io::stdout().is_terminal() {
         return Err(TopError::NoTerminal);
+    }
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        return Err(TopError::DumbTerminal);
     }
     let (input_tx, input) = channel();
     // Before other threads are there, so that all of them leave signals to the one that waits.
@@ -139,7 +146,8 @@ fn show(
 /// What the view needs beside the status.
 fn wanted(state: &State) -> Want {
     let sessions = state.view == View::Sessions;
-    Want { sessions, of_backend: state.of_backend.clone().filter(|_| sessions) }
+    let of_backend = state.of_backend.clone().filter(|_| sessions);
+    Want { sessions, of_backend, sort: state.session_sort }
 }
 
 fn spawn_signals(signals: SigSet, tell: Sender<Input>) -> io::Result<()> {

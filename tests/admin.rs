@@ -22,6 +22,8 @@ mod looking;
 mod places;
 #[path = "admin/schema.rs"]
 mod schema;
+#[path = "admin/sessions.rs"]
+mod sessions;
 #[path = "admin/state.rs"]
 mod state;
 #[path = "admin/wire.rs"]

@@ -5,6 +5,8 @@ mod dashboard {
     mod acting;
     mod banners;
     pub(crate) mod browser;
+    mod layout;
+    mod lists;
     mod scene;
     pub(crate) mod stub;
 }
@@ -20,6 +22,23 @@ fn what_buckets_say_is_worked_out_rightly() {
     let page = include_str!("../src/control/page/js/latency.js");
     let known = include_str!("dashboard/latency.js");
     browser.evaluate(&format!("(() => {{ {page}\n return ({known})() }})()"));
+}
+
+#[test]
+fn bytes_are_counted_by_thousands_as_in_a_terminal() {
+    let Some(mut browser) = Browser::start() else { return };
+    let page = include_str!("../src/control/page/js/format.js");
+    for (bytes, shown) in [
+        ("999", "999 B"),
+        ("1000", "1 kB"),
+        ("999_600", "1 MB"),
+        ("1_048_576", "1.05 MB"),
+        ("12.5e9", "12.5 GB"),
+    ] {
+        let text = format!("(() => {{ {page}\n return byteRateText({bytes}) }})()");
+        let rate = format!("{}/s", shown.replace(' ', "\u{202f}"));
+        assert_eq!(browser.evaluate(&text), json!(rate));
+    }
 }
 
 #[test]

@@ -23,8 +23,8 @@ use super::pool::Pool;
 /// Something that a shard is asked.
 #[derive(Debug)]
 pub enum Command {
-    /// Who its sessions are; at most so many are told one by one.
-    List(Query, usize, Reply<Listing>),
+    /// Who its sessions are; those that come first are told one by one.
+    List(Query, First, Reply<Listing>),
     /// To end the sessions that are meant; how many it has ended.
     Kill(Query, Reply<u64>),
     /// What its driver counts.
@@ -74,10 +74,73 @@ pub struct Query {
     pub min_idle: Duration,
 }
 
+/// Which of the sessions that are meant are told one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// In this order.
+    pub order: Order,
+    /// At most so many.
+    pub most: usize,
+}
+
+/// Which sessions come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest.
+    #[default]
+    Age,
+    /// Those with the most bytes, both ways together.
+    Bytes,
+    /// Those in which no byte has moved for longest.
+    Idle,
+    /// Those in which a byte has moved last: whoever is busy is among them.
+    Recent,
+}
+
+/// What orders are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// Since it was accepted.
+    pub age: Duration,
+    /// Since a byte moved.
+    pub idle: Duration,
+    /// Bytes both ways.
+    pub bytes: u64,
+}
+
+impl Order {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Age, Self::Bytes, Self::Idle, Self::Recent];
+
+    /// As it is asked for.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Age => "age",
+            Self::Bytes => "bytes",
+            Self::Idle => "idle",
+            Self::Recent => "recent",
+        }
+    }
+
+    /// The higher, the earlier; what is equal in the first is ordered by the second.
+    #[must_use]
+    pub fn rank(self, figures: Figures) -> (u64, u64) {
+        let Figures { age, idle, bytes } = figures;
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        match self {
+            Self::Age => (ns(age), bytes),
+            Self::Bytes => (bytes, ns(age)),
+            Self::Idle => (ns(idle), ns(age)),
+            Self::Recent => (u64::MAX - ns(idle), bytes),
+        }
+    }
+}
+
 /// What a shard tells of its sessions.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// Those that are meant, as far as they are told one by one.
+    /// Those that are meant, as far as they are told one by one, in the order that was asked for.
     pub rows: Vec<Row>,
     /// How many are meant.
     pub matched: u64,
@@ -116,6 +179,15 @@ pub struct Row {
     pub moves: u8,
 }
 
+impl Row {
+    /// What orders are made of.
+    #[must_use]
+    pub const fn figures(&self) -> Figures {
+        let bytes = self.to_backend.total().saturating_add(self.to_client.total());
+        Figures { age: self.age, idle: self.idle, bytes }
+    }
+}
+
 /// Bytes of one direction of a session, by path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -130,5 +202,31 @@ impl Moved {
     #[must_use]
     pub const fn total(self) -> u64 {
         self.copied + self.spliced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_order_has_its_own_first() {
+        let of = |age, idle, bytes| Figures {
+            age: Duration::from_secs(age),
+            idle: Duration::from_secs(idle),
+            bytes,
+        };
+        let sessions = [of(9, 1, 10), of(5, 0, 20), of(5, 0, 30), of(3, 3, 99), of(8, 7, 0)];
+        for (order, first) in
+            [(Order::Age, 0), (Order::Bytes, 3), (Order::Idle, 4), (Order::Recent, 2)]
+        {
+            let ranks = sessions.map(|figures| order.rank(figures));
+            let highest = ranks.iter().max();
+            assert_eq!(
+                ranks.iter().position(|rank| Some(rank) == highest),
+                Some(first),
+                "{order:?}"
+            );
+        }
     }
 }

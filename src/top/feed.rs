@@ -10,7 +10,7 @@ use crate::api::{Backend, BackendChange, Explanation, Killed, Sessions, Status};
 use crate::ctl::client::{ApiPath, Client, ClientError};
 
 use super::keys::Ask;
-use super::state::{Lost, News};
+use super::state::{Lost, News, SessionSort, sessions_in_words};
 
 /// What it is told.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Want {
     pub(crate) sessions: bool,
     /// Of this backend only.
     pub(crate) of_backend: Option<(String, String)>,
+    /// Which, if there are too many.
+    pub(crate) sort: SessionSort,
 }
 
 /// Looks until nobody wants to know.
@@ -77,8 +79,9 @@ pub(crate) fn look(client: &Client, want: &Want) -> Result<News, ClientError> {
     let sessions = want.sessions.then(|| {
         let (pool, name) = want.of_backend.as_ref().map(|(pool, name)| (&**pool, &**name)).unzip();
         let path = ApiPath::from("/api/sessions").with_some("pool", pool);
-        let path = path.with_some("backend", name).with("limit", SESSIONS);
-        client.value::<Sessions>(path)
+        let path = path.with_some("backend", name).with("sort", want.sort.asked());
+        let sessions = client.value::<Sessions>(path.with("limit", SESSIONS))?;
+        Ok::<_, ClientError>((want.sort, sessions))
     });
     Ok(News::Look { status: Box::new(status), sessions: sessions.transpose()? })
 }
@@ -100,11 +103,10 @@ fn obey(client: &Client, ask: Ask) -> News {
             let path = ApiPath::from("/api/sessions").with("pool", &pool).with("backend", &name);
             let done = client.act(&Method::DELETE, path);
             let done = done.and_then(|answer| answer.value::<Killed>());
-            News::Done(told(
-                done.map(|Killed { killed }| {
-                    format!("{killed} sessions of {pool}/{name} are killed")
-                }),
-            ))
+            News::Done(told(done.map(|Killed { killed }| {
+                let be = if killed == 1 { "is" } else { "are" };
+                format!("{} of {pool}/{name} {be} killed", sessions_in_words(killed))
+            })))
         }
         Ask::ExplainBackend { pool, name } => {
             let path = ApiPath::from("/api/explain/backend").with("pool", &pool);

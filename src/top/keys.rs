@@ -4,7 +4,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::state::{Popup, State, View, full_name};
+use super::state::{Popup, State, View, full_name, sessions_in_words};
 
 /// What is to be done beside the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn in_view(state: &mut State, key: KeyCode) -> Effect {
         KeyCode::Char('q') => return Effect::Quit,
         KeyCode::Char('?' | 'h') => state.popup = Some(Popup::Help),
         KeyCode::Char('p' | ' ') => state.paused = !state.paused,
-        KeyCode::Char('s') => sort(state),
+        KeyCode::Char('s') => return sort(state),
         KeyCode::Down | KeyCode::Char('j') => select(state, |row, _| row.saturating_add(1)),
         KeyCode::Up | KeyCode::Char('k') => select(state, |row, _| row.saturating_sub(1)),
         KeyCode::PageDown => select(state, |row, _| row.saturating_add(PAGE)),
@@ -122,12 +122,17 @@ fn select(state: &mut State, to: impl FnOnce(usize, usize) -> usize) {
     state.selected.insert(state.view, rows[row].clone());
 }
 
-fn sort(state: &mut State) {
+/// Backends are all here; of sessions the balancer tells those that come first.
+fn sort(state: &mut State) -> Effect {
     match state.view {
         View::Overview => state.backend_sort = state.backend_sort.next(),
-        View::Sessions => state.session_sort = state.session_sort.next(),
+        View::Sessions => {
+            state.session_sort = state.session_sort.next();
+            return Effect::Look;
+        }
         View::Shards | View::Events => {}
     }
+    Effect::None
 }
 
 /// From the sessions of one backend to all of them, and from there to where they came from.
@@ -199,8 +204,9 @@ fn kill(state: &mut State) {
     let asked = match state.view {
         View::Overview => state.backend().map(|backend| {
             let (pool, name) = (backend.pool.clone(), backend.name.clone());
-            let many = backend.connections;
-            let question = format!("Cut all {many} sessions of {}?", full_name(backend));
+            let all = if backend.connections == 1 { "the" } else { "all" };
+            let many = sessions_in_words(backend.connections.into());
+            let question = format!("Cut {all} {many} of {}?", full_name(backend));
             (Ask::KillBackend { pool, name }, question)
         }),
         View::Sessions => state.session().map(|session| {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use crate::api::{Backend, Event, Explanation, Session, Sessions, Status};
-use crate::ctl::units::{both, float};
+use crate::ctl::units::{both, count, float};
 
 use super::keys::Ask;
 use super::rates::{self, Latencies, Rates};
@@ -66,6 +66,8 @@ pub(crate) struct Picture {
 /// Sessions, with what each moved.
 #[derive(Debug, Default)]
 pub(crate) struct SessionList {
+    /// Which were asked for, where there are more than are listed.
+    pub(crate) sort: SessionSort,
     pub(crate) sessions: Sessions,
     pub(crate) time_ms: u64,
     /// Bytes a second both ways, since the look before.
@@ -138,7 +140,8 @@ pub(crate) struct Point {
 pub(crate) enum News {
     Look {
         status: Box<Status>,
-        sessions: Option<Sessions>,
+        /// With the order in which the balancer was asked for them.
+        sessions: Option<(SessionSort, Sessions)>,
     },
     Lost(Lost),
     /// A wish was granted, or not.
@@ -179,7 +182,7 @@ impl State {
         self.message = Some(Message { text, good, left: MESSAGE_LOOKS });
     }
 
-    fn look(&mut self, status: Rc<Status>, sessions: Option<Sessions>) {
+    fn look(&mut self, status: Rc<Status>, sessions: Option<(SessionSort, Sessions)>) {
         let before = self.looks.back();
         let rates = before.and_then(|before| Rates::between(before, &status));
         if before.is_some_and(|before| before.pid != status.pid) {
@@ -189,9 +192,9 @@ impl State {
             self.remember(&status, rates);
         }
         let latencies = rates::latencies(self.looks.front().map(Rc::as_ref), &status);
-        if let Some(sessions) = sessions {
-            self.sessions =
-                Some(SessionList::after(self.sessions.take(), sessions, status.time_ms));
+        if let Some((sort, sessions)) = sessions {
+            let before = self.sessions.take().unwrap_or_default();
+            self.sessions = Some(before.followed_by(sort, sessions, status.time_ms));
         }
         self.keep(Rc::clone(&status));
         self.picture = Some(Picture { status, rates, latencies });
@@ -354,20 +357,41 @@ impl SessionSort {
             Self::Idle => "longest idle first",
         }
     }
+
+    /// What the balancer is asked for. It knows no rates, which take two looks; but who is busy is among
+    /// those in which something has moved last.
+    pub(crate) const fn asked(self) -> &'static str {
+        match self {
+            Self::Rate => "recent",
+            Self::Bytes => "bytes",
+            Self::Age => "age",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// Which those are.
+    pub(crate) const fn which(self) -> &'static str {
+        match self {
+            Self::Rate => "in which bytes moved last",
+            Self::Bytes => "with the most bytes",
+            Self::Age => "that are the oldest",
+            Self::Idle => "that are idle for longest",
+        }
+    }
 }
 
 impl SessionList {
-    fn after(before: Option<Self>, sessions: Sessions, time_ms: u64) -> Self {
-        let before = before.unwrap_or_default();
-        let seconds = float(time_ms.saturating_sub(before.time_ms)) / 1e3;
+    /// What came at the next look, with the rates between the two.
+    fn followed_by(self, sort: SessionSort, sessions: Sessions, time_ms: u64) -> Self {
+        let seconds = float(time_ms.saturating_sub(self.time_ms)) / 1e3;
         let known: HashMap<&str, u64> =
-            before.sessions.sessions.iter().map(|one| (one.id.as_str(), moved(one))).collect();
+            self.sessions.sessions.iter().map(|one| (one.id.as_str(), moved(one))).collect();
         let rate = |session: &Session| {
             let came = moved(session).checked_sub(*known.get(session.id.as_str())?)?;
             (seconds > 0.0).then(|| (session.id.clone(), float(came) / seconds))
         };
         let rates = sessions.sessions.iter().filter_map(rate).collect();
-        Self { sessions, time_ms, rates }
+        Self { sort, sessions, time_ms, rates }
     }
 }
 
@@ -381,6 +405,11 @@ impl Message {
 /// `pool/name`
 pub(crate) fn full_name(backend: &Backend) -> String {
     format!("{}/{}", backend.pool, backend.name)
+}
+
+/// `1 session`, `2 sessions`
+pub(crate) fn sessions_in_words(many: u64) -> String {
+    format!("{} session{}", count(many), if many == 1 { "" } else { "s" })
 }
 
 /// What a backend is remembered by.

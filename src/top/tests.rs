@@ -8,7 +8,7 @@ use ratatui::style::Color;
 
 use super::draw::{Palette, as_text, draw};
 use super::keys::{Ask, Effect, on_key};
-use super::state::{BackendSort, Lost, News, Popup, State, View};
+use super::state::{BackendSort, Lost, News, Popup, SessionSort, State, View};
 use crate::api::{
     Backend, Banner, Bottleneck, Bytes, Event, Explanation, Latency, Listener, Pool, Session,
     Sessions, Shard, Status,
@@ -105,7 +105,8 @@ fn session(id: &str, age_ms: u64, received: u64) -> Session {
 fn look(second: u64) -> News {
     let list = vec![session("0-1-1", 5000, 100), session("1-2-1", 9000, 100 + second * 1000)];
     let sessions = Sessions { matched: 2, total: 24, sessions: list, incomplete: false };
-    News::Look { status: Box::new(status(second)), sessions: Some(sessions) }
+    let sessions = Some((SessionSort::Rate, sessions));
+    News::Look { status: Box::new(status(second)), sessions }
 }
 
 /// After two looks, a second apart.
@@ -338,6 +339,68 @@ fn a_session_is_killed_by_its_id() {
     assert!(lines[at("1-2-1")].contains("1.00 kB"), "{lines:#?}");
     let effect = press(&mut state, "jKy");
     assert_eq!(effect, Effect::Ask(Ask::KillSession { id: "0-1-1".to_owned() }));
+}
+
+#[test]
+fn the_balancer_picks_which_of_many_sessions_are_listed() {
+    let mut state = state();
+    press(&mut state, "2");
+    let title = |state: &State| {
+        let lines = shown(state, 100, 24);
+        let line = lines.iter().find(|line| line.contains("listed are"));
+        line.map(|line| line.trim().to_owned()).unwrap_or_default()
+    };
+    assert_eq!(title(&state), "", "all are listed");
+    let many = |sort| {
+        let list = vec![session("0-1-1", 5000, 100), session("1-2-1", 9000, 9000)];
+        let sessions = Sessions { matched: 701, total: 701, sessions: list, incomplete: false };
+        News::Look { status: Box::new(status(3)), sessions: Some((sort, sessions)) }
+    };
+    state.receive(many(SessionSort::Rate));
+    assert_eq!(title(&state), "701 sessions; listed are the 2 in which bytes moved last");
+    // Another order is another list, and what is there is called what it is until that comes.
+    assert_eq!(press(&mut state, "s"), Effect::Look);
+    let asked = super::wanted(&state).sort.asked();
+    assert_eq!((state.session_sort, asked), (SessionSort::Bytes, "bytes"));
+    assert!(title(&state).ends_with("moved last"), "{}", title(&state));
+    state.receive(many(SessionSort::Bytes));
+    assert_eq!(title(&state), "701 sessions; listed are the 2 with the most bytes");
+    // Backends are all there.
+    assert_eq!(press(&mut state, "1s"), Effect::None);
+}
+
+#[test]
+fn a_long_name_is_cut_before_a_state_is_left_out() {
+    for (letters, width, height) in [(37, 40, 12), (70, 80, 24), (200, 80, 24), (37, 30, 14)] {
+        let mut long = status(3);
+        long.backends[1].name = format!("b{}7", "x".repeat(letters - 2));
+        let mut state = state();
+        state.receive(News::Look { status: Box::new(long), sessions: None });
+        let lines = shown(&state, width, height);
+        println!("{}", lines.join("\n"));
+        let row = |what: &str| lines.iter().find(|line| line.contains(what)).cloned();
+        let ejected = row("○ ejected").unwrap_or_default();
+        assert!(ejected.starts_with(" web/bx") && ejected.contains("x7 "), "{lines:#?}");
+        assert!(ejected.contains('…') && ejected.contains(" 12"), "{lines:#?}");
+        assert!(row("● up").is_some_and(|row| row.starts_with(" web/a ")), "{lines:#?}");
+    }
+    // Where there is room, it is whole.
+    let mut long = status(3);
+    long.backends[1].name = "x".repeat(37);
+    let mut state = state();
+    state.receive(News::Look { status: Box::new(long), sessions: None });
+    assert!(shown(&state, 120, 24).join("\n").contains(&"x".repeat(37)));
+}
+
+#[test]
+fn one_session_is_no_sessions() {
+    let mut alone = status(3);
+    alone.backends[0].connections = 1;
+    let mut state = state();
+    state.receive(News::Look { status: Box::new(alone), sessions: None });
+    press(&mut state, "K");
+    let Some(Popup::Confirm { question, .. }) = &state.popup else { panic!("no question") };
+    assert_eq!(question, "Cut the 1 session of web/a?");
 }
 
 #[test]

@@ -47,6 +47,11 @@ impl Stub {
         format!("http://{}/", self.address)
     }
 
+    /// It says something else from now on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.told.status.lock().expect("no test fails in here"));
+    }
+
     /// Whether it closes connections without an answer from now on.
     pub(crate) fn be_silent(&self, silent: bool) {
         self.told.silent.store(silent, Ordering::SeqCst);
@@ -104,7 +109,7 @@ impl Told {
             for latency in [&mut backend.connect, &mut backend.first_byte, &mut backend.response] {
                 latency.count += 10;
                 latency.buckets[2] += 9;
-                latency.buckets[4] += 1;
+                latency.buckets[if backend.name.starts_with("slow") { 5 } else { 4 }] += 1;
             }
         }
         status.clone()
@@ -124,7 +129,11 @@ pub(crate) fn everything(backends: usize) -> Status {
         backend(if at % 3 == 2 { "db" } else { "web" }, &format!("b{at}"), state)
     };
     let kinds = ["fail-open", "no-backend", "fallback-engine", "drift", "stopping", "log-dropped"];
-    let banner = |kind: &&str| Banner { kind: (*kind).to_owned(), text: "It is so.".to_owned() };
+    let text = |kind: &str| match kind {
+        "log-dropped" => "3 lines of the session log were dropped in the last minute.",
+        _ => "It is so.",
+    };
+    let banner = |kind: &&str| Banner { kind: (*kind).to_owned(), text: text(kind).to_owned() };
     Status { banners: kinds.iter().map(banner).collect(), ..with((0..backends).map(named)) }
 }
 

@@ -22,7 +22,7 @@ use crate::api::{Bytes, Killed, Session, Sessions};
 use crate::config::plan::PoolConfig;
 use crate::control::events::{Kind, News};
 use crate::core::session::Phase;
-use crate::shard::commands::{self, Command, Listing, Moved, Row};
+use crate::shard::commands::{self, Command, First, Listing, Moved, Order, Row};
 
 type Here = State<Arc<App>>;
 
@@ -37,6 +37,7 @@ pub(super) struct Filter {
     state: Option<String>,
     min_age: Option<String>,
     min_idle: Option<String>,
+    sort: Option<String>,
     limit: Option<usize>,
     all: Option<bool>,
 }
@@ -74,8 +75,9 @@ pub(super) async fn list(
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Refusal::wrong(format!("limit is {limit}; write 1 to {LIMIT_MAX}")));
     }
+    let first = First { order: filter.order()?, most: limit };
     let query = filter.understood()?;
-    let told = told(&app, &query, limit).await;
+    let told = told(&app, &query, first).await;
     if told.matched == 0 {
         is_no_backend_with_its_pool(&app, &query).await?;
     }
@@ -97,8 +99,8 @@ pub(super) async fn kill(
     Extension(peer): Extension<Peer>,
     Asked(filter): Asked<Filter>,
 ) -> Result<Json<Killed>, Refusal> {
-    if filter.limit.is_some() {
-        return Err(Refusal::wrong("`limit` is for GET; all that fit are cut"));
+    if filter.limit.is_some() || filter.sort.is_some() {
+        return Err(Refusal::wrong("`limit` and `sort` are for GET; all that fit are cut"));
     }
     if filter.is_empty() != (filter.all == Some(true)) {
         let text = "say which sessions: with pool, backend, listener, client, state, min_age or \
@@ -116,7 +118,8 @@ pub(super) async fn kill(
     match answers.iter().position(Option::is_none) {
         None => Ok(Json(Killed { killed })),
         Some(shard) => Err(Refusal::not_now(format!(
-            "{killed} sessions were cut; shard {shard} did not answer in time, and cuts its own when it does"
+            "{}; shard {shard} did not answer in time, and cuts its own when it does",
+            were_cut(killed)
         ))),
     }
 }
@@ -166,7 +169,8 @@ async fn is_no_backend_with_its_pool(app: &App, query: &commands::Query) -> Resu
 
 /// Whether no session is meant by this, as far as all shards say so.
 async fn has_nobody(app: &App, query: &commands::Query) -> bool {
-    let told = listings(app, query, 1).await;
+    let first = First { order: Order::default(), most: 1 };
+    let told = listings(app, query, first).await;
     told.iter().all(|listing| listing.as_ref().is_some_and(|listing| listing.matched == 0))
 }
 
@@ -206,7 +210,8 @@ pub(super) async fn kill_one(
 pub(super) async fn find(app: &App, id: &str) -> Result<Row, Refusal> {
     let Id { shard, owner } = known(app, id)?;
     let query = commands::Query { session: Some(owner), ..commands::Query::default() };
-    let mut listings = listings(app, &query, 1).await;
+    let first = First { order: Order::default(), most: 1 };
+    let mut listings = listings(app, &query, first).await;
     let Some(listing) = listings.swap_remove(shard) else {
         return Err(Refusal::not_now(format!("shard {shard} does not answer")));
     };
@@ -225,25 +230,27 @@ fn nobody(id: &str) -> Refusal {
     ))
 }
 
-async fn listings(app: &App, query: &commands::Query, limit: usize) -> Vec<Option<Listing>> {
-    let command = |reply| Command::List(query.clone(), limit, reply);
+async fn listings(app: &App, query: &commands::Query, first: First) -> Vec<Option<Listing>> {
+    let command = |reply| Command::List(query.clone(), first, reply);
     all_shards(app.handle.shared(), PATIENCE, command, |_| Listing::default()).await
 }
 
-async fn told(app: &App, query: &commands::Query, limit: usize) -> Sessions {
+async fn told(app: &App, query: &commands::Query, first: First) -> Sessions {
     let mut sessions = Sessions::default();
-    for listing in listings(app, query, limit).await {
+    let mut rows = Vec::new();
+    for listing in listings(app, query, first).await {
         let Some(listing) = listing else {
             sessions.incomplete = true;
             continue;
         };
         sessions.matched += listing.matched;
         sessions.total += listing.total;
-        sessions.sessions.extend(listing.rows.into_iter().map(session));
+        rows.extend(listing.rows);
     }
-    // The oldest first, whichever shard has them.
-    sessions.sessions.sort_by_key(|session| std::cmp::Reverse(session.age_ms));
-    sessions.sessions.truncate(limit);
+    // Each shard has told its own first ones; the first of all are among them.
+    rows.sort_by_key(|row| std::cmp::Reverse(first.order.rank(row.figures())));
+    rows.truncate(first.most);
+    sessions.sessions = rows.into_iter().map(session).collect();
     sessions
 }
 
@@ -262,9 +269,16 @@ async fn cut_in(app: &App, query: &commands::Query, shard: usize) -> Option<u64>
 }
 
 fn tell(app: &App, peer: &Peer, killed: u64, which: &str) {
-    let text = format!("{killed} sessions were cut: {which}");
+    let text = format!("{}: {which}", were_cut(killed));
     tracing::info!("{peer}: {text}");
     app.events.push(News::info(Kind::SessionsKilled, "sessions", text).because(peer.to_string()));
+}
+
+fn were_cut(killed: u64) -> String {
+    match killed {
+        1 => "1 session was cut".to_owned(),
+        killed => format!("{killed} sessions were cut"),
+    }
 }
 
 fn session(row: Row) -> Session {
@@ -309,6 +323,16 @@ impl Filter {
         ];
         let said = words.iter().filter_map(|(name, word)| word.as_ref().map(|word| (name, word)));
         said.map(|(name, word)| format!("{name}={word}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Which come first; the oldest where nothing is said.
+    fn order(&self) -> Result<Order, Refusal> {
+        let Some(word) = &self.sort else { return Ok(Order::default()) };
+        let found = Order::ALL.into_iter().find(|order| order.word() == word);
+        found.ok_or_else(|| {
+            let words = Order::ALL.map(Order::word).join(", ");
+            Refusal::wrong(format!("sessions are not sorted by `{word}`; write one of {words}"))
+        })
     }
 
     fn understood(&self) -> Result<commands::Query, Refusal> {
@@ -398,6 +422,13 @@ mod tests {
         for text in ["", "1", "1-2", "1-2-3-4", "a-b-c", "1-2-99999999999", "-1-2-3", "1--3"] {
             assert!(text.parse::<Id>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn one_session_was_cut_and_several_were() {
+        assert_eq!(were_cut(1), "1 session was cut");
+        assert_eq!(were_cut(0), "0 sessions were cut");
+        assert_eq!(were_cut(12), "12 sessions were cut");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Answering what the control thread asks: a part of the sessions in each turn.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use uring::Owner;
 
+use crate::core::moment::Moment;
 use crate::core::session::{EndReason, Event, Phase};
 use crate::core::{Direction, Side};
-use crate::shard::commands::{Command, Listing, Moved, Query, Reply, Row};
+use crate::shard::commands::{Command, Figures, First, Listing, Moved, Query, Reply, Row};
 use crate::shard::driver::Driver;
 
 use super::place::canonical;
@@ -14,7 +17,16 @@ use super::{ALIVE, Entry, Shard};
 
 /// A command that is being answered.
 #[derive(Debug)]
-pub(super) struct Inspection {
+pub(super) enum Inspection {
+    /// The table is looked through.
+    Look(Look),
+    /// These are told of, the last of them first.
+    Tell(Vec<Owner>, Listing, Reply<Listing>),
+}
+
+/// How far the table was looked through.
+#[derive(Debug)]
+pub(super) struct Look {
     query: Query,
     /// What becomes of the sessions that are meant.
     purpose: Purpose,
@@ -24,25 +36,49 @@ pub(super) struct Inspection {
 
 #[derive(Debug)]
 enum Purpose {
-    Tell(Listing, usize, Reply<Listing>),
+    /// To find those that come first. To tell of one costs a system call, so that it is first found
+    /// out who they are.
+    Find(Search, Reply<Listing>),
     Kill(u64, Reply<u64>),
+}
+
+/// A look for those that come first.
+#[derive(Debug)]
+struct Search {
+    first: First,
+    /// When it was asked: ages are of then, however many turns it takes.
+    asked_at: Moment,
+    /// The first ones until now; on top the one whose place the next better one takes.
+    found: BinaryHeap<Reverse<Found>>,
+    /// How many are meant.
+    matched: u64,
+}
+
+/// A session by its rank, and in the order of the table among equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    rank: (u64, u64),
+    slot: Reverse<u32>,
+    generation: u32,
 }
 
 impl<D: Driver> Shard<D> {
     /// Takes a step with what is asked, if anything is.
     pub(super) fn answer_commands(&mut self) {
-        if let Some(inspection) = self.inspection.take() {
-            return self.inspect(inspection);
+        match self.inspection.take() {
+            Some(Inspection::Look(look)) => return self.look_through(look),
+            Some(Inspection::Tell(left, listing, reply)) => return self.tell(left, listing, reply),
+            None => {}
         }
         match self.shared.next_command(self.index) {
             None => {}
             Some(Command::Counts(reply)) => reply.send(self.driver.counters()),
-            Some(Command::List(query, most, reply)) => {
-                let purpose = Purpose::Tell(Listing::default(), most, reply);
-                self.inspect(Inspection::new(query, purpose));
+            Some(Command::List(query, first, reply)) => {
+                let search = Search::of(first, self.now);
+                self.look_through(Look { query, purpose: Purpose::Find(search, reply), slot: 0 });
             }
             Some(Command::Kill(query, reply)) => {
-                self.inspect(Inspection::new(query, Purpose::Kill(0, reply)));
+                self.look_through(Look { query, purpose: Purpose::Kill(0, reply), slot: 0 });
             }
         }
     }
@@ -52,32 +88,29 @@ impl<D: Driver> Shard<D> {
         self.inspection.is_some() || self.shared.has_command(self.index)
     }
 
-    fn inspect(&mut self, mut inspection: Inspection) {
+    fn look_through(&mut self, mut look: Look) {
         // The table may grow and shrink meanwhile; whoever is there all the time is met.
-        let end = inspection.slot.saturating_add(SLOTS_A_TURN);
-        while inspection.slot < end {
-            let slot = inspection.slot;
+        let end = look.slot.saturating_add(SLOTS_A_TURN);
+        while look.slot < end {
+            let slot = look.slot;
             if slot as usize >= self.sessions.places() {
-                return self.conclude(inspection.purpose);
+                return self.conclude(look.purpose);
             }
-            inspection.slot += 1;
+            look.slot += 1;
             if let Some(owner) = self.sessions.owner(slot)
-                && self.is_meant(owner, &inspection.query)
+                && self.is_meant(owner, &look.query)
             {
-                self.meet(owner, &mut inspection.purpose);
+                self.meet(owner, &mut look.purpose);
             }
         }
-        self.inspection = Some(inspection);
+        self.inspection = Some(Inspection::Look(look));
     }
 
     fn meet(&mut self, owner: Owner, purpose: &mut Purpose) {
         match purpose {
-            Purpose::Tell(listing, most, _) => {
-                listing.matched += 1;
-                if listing.rows.len() < *most {
-                    let row = self.row(owner);
-                    listing.rows.push(row);
-                }
+            Purpose::Find(search, _) => {
+                let figures = self.figures(owner, search.asked_at);
+                search.meet(owner, figures);
             }
             Purpose::Kill(killed, _) => {
                 *killed += 1;
@@ -86,14 +119,29 @@ impl<D: Driver> Shard<D> {
         }
     }
 
-    fn conclude(&self, purpose: Purpose) {
+    fn conclude(&mut self, purpose: Purpose) {
         match purpose {
-            Purpose::Tell(mut listing, _, reply) => {
-                listing.total = self.sessions.len() as u64;
-                reply.send(listing);
+            Purpose::Find(search, reply) => {
+                let listing = Listing { matched: search.matched, ..Listing::default() };
+                self.tell(search.last_first(), listing, reply);
             }
             Purpose::Kill(killed, reply) => reply.send(killed),
         }
+    }
+
+    /// Tells of as many as a turn has time for. Whoever has ended meanwhile is left out.
+    fn tell(&mut self, mut left: Vec<Owner>, mut listing: Listing, reply: Reply<Listing>) {
+        let later = left.len().saturating_sub(SLOTS_A_TURN as usize);
+        for owner in left.drain(later..).rev() {
+            if self.sessions.get(owner).is_some() {
+                listing.rows.push(self.row(owner));
+            }
+        }
+        if left.is_empty() {
+            listing.total = self.sessions.len() as u64;
+            return reply.send(listing);
+        }
+        self.inspection = Some(Inspection::Tell(left, listing, reply));
     }
 
     fn is_meant(&mut self, owner: Owner, query: &Query) -> bool {
@@ -126,6 +174,17 @@ impl<D: Driver> Shard<D> {
         known.or_else(|| self.driver.peer_address(&entry.client)).map(canonical)
     }
 
+    /// What decides about its place, as of this moment.
+    fn figures(&self, owner: Owner, at: Moment) -> Figures {
+        let entry = self.sessions.get(owner).expect(ALIVE);
+        let moved = |side| entry.moved_to(side).total();
+        Figures {
+            age: at.since(entry.marks.began),
+            idle: at.since(entry.session.last_progress()),
+            bytes: moved(Side::Backend).saturating_add(moved(Side::Client)),
+        }
+    }
+
     fn row(&self, owner: Owner) -> Row {
         let entry = self.sessions.get(owner).expect(ALIVE);
         let Entry { session, here, charged, marks, .. } = entry;
@@ -147,9 +206,33 @@ impl<D: Driver> Shard<D> {
     }
 }
 
-impl Inspection {
-    const fn new(query: Query, purpose: Purpose) -> Self {
-        Self { query, purpose, slot: 0 }
+impl Search {
+    const fn of(first: First, asked_at: Moment) -> Self {
+        Self { first, asked_at, found: BinaryHeap::new(), matched: 0 }
+    }
+
+    /// One more that is meant.
+    fn meet(&mut self, owner: Owner, figures: Figures) {
+        self.matched += 1;
+        let rank = self.first.order.rank(figures);
+        let slot = Reverse(owner.slot);
+        let found = Reverse(Found { rank, slot, generation: owner.generation });
+        if self.found.len() < self.first.most {
+            self.found.push(found);
+        } else if let Some(mut last) = self.found.peek_mut()
+            && found < *last
+        {
+            *last = found;
+        }
+    }
+
+    fn last_first(self) -> Vec<Owner> {
+        let owner = |Reverse(found): Reverse<Found>| Owner {
+            slot: found.slot.0,
+            generation: found.generation,
+            tag: 0,
+        };
+        self.found.into_sorted_vec().into_iter().rev().map(owner).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::core::limits::Limits;
 use crate::core::moment::Moment;
 use crate::core::session::Phase;
 use crate::shard::backend::Backend;
-use crate::shard::commands::{Command, Listing, Query, Reply};
+use crate::shard::commands::{Command, First, Listing, Order, Query, Reply};
 use crate::shard::listener::{ClientLimits, Greets, Listener, Sockets};
 use crate::shard::per_ip::PerIpTable;
 use crate::shard::pool::{Pool, PoolState};
@@ -188,13 +188,17 @@ impl Control {
             }
             Doing::List => {
                 let (most, query) = (world.rng.usize(..4), query(world));
+                let order = Order::ALL[world.rng.usize(..Order::ALL.len())];
                 let answer = move |listing: Listing| {
                     let told = listing.rows.len();
                     assert!(told <= most, "{told} told, {most} wanted");
                     assert!(told as u64 <= listing.matched, "{told} told, {listing:?}");
                     assert!(listing.matched <= listing.total, "{listing:?}");
+                    // However the table was filled.
+                    let ages = listing.rows.iter().map(|row| row.age);
+                    assert!(order != Order::Age || ages.rev().is_sorted(), "{listing:?}");
                 };
-                self.ask(Command::List(query, most, Reply::new(answer)));
+                self.ask(Command::List(query, First { order, most }, Reply::new(answer)));
             }
             Doing::Kill => {
                 self.ever.kills += 1;

@@ -3,10 +3,10 @@
 use loadgen::report::plot;
 
 use super::super::rates::{Percentiles, ShardWork, Work};
-use super::super::state::{Picture, State, TREND, full_name, key_of};
+use super::super::state::{Picture, State, TREND, full_name, key_of, sessions_in_words};
 use crate::api::{Backend, Event};
 use crate::ctl::show::{address, connections, state_tone, whose, why};
-use crate::ctl::table::{Cell, Pieces, Table, Tone, clean, left, right};
+use crate::ctl::table::{self, Cell, Pieces, Table, Tone, clean, cut, left, right};
 use crate::ctl::units::{both, bytes, count, float, micros, millis};
 
 /// Heads and rows.
@@ -24,8 +24,9 @@ impl Listing {
 }
 
 pub(super) fn pools(picture: &Picture, width: usize) -> Listing {
+    let name = room_of_name(width);
     let mut table = Table::new([
-        left("POOL", 0).at_least(14),
+        left("POOL", 0).at_least(name.min(14)),
         left("ALGORITHM", 5),
         right("BACKENDS", 1),
         right("CONNS", 0).at_least(6),
@@ -50,7 +51,7 @@ pub(super) fn pools(picture: &Picture, width: usize) -> Listing {
         };
         let waiting = if pool.waiting > 0 { Tone::Warn } else { Tone::Dim };
         table.push([
-            Cell::new(&pool.name, Tone::Strong),
+            Cell::new(shortened(&pool.name, name), Tone::Strong),
             Cell::new(&pool.algorithm, Tone::Dim),
             Cell::new(format!("{} of {}", pool.active, pool.backends), active),
             count(pool.connections.into()).into(),
@@ -67,8 +68,9 @@ pub(super) fn pools(picture: &Picture, width: usize) -> Listing {
 }
 
 pub(super) fn backends(state: &State, picture: &Picture, width: usize) -> Listing {
+    let name = room_of_name(width);
     let mut table = Table::new([
-        left("BACKEND", 0).at_least(14),
+        left("BACKEND", 0).at_least(name.min(14)),
         left("STATE", 0).at_least(9),
         left("ADDRESS", 9),
         right("WEIGHT", 8),
@@ -95,7 +97,7 @@ pub(super) fn backends(state: &State, picture: &Picture, width: usize) -> Listin
         let [connect_50, connect_99] = times(latencies.connect);
         let address = address(backend);
         table.push([
-            Cell::new(full_name(backend), Tone::Strong),
+            Cell::new(shortened(&full_name(backend), name), Tone::Strong),
             Cell::new(state_text(backend), state_tone(&backend.state)),
             Cell::new(if address == backend.name { "" } else { &address }, Tone::Dim),
             Cell::new(backend.weight.to_string(), Tone::Dim),
@@ -114,6 +116,27 @@ pub(super) fn backends(state: &State, picture: &Picture, width: usize) -> Listin
         ]);
     }
     Listing::of(&table, width)
+}
+
+/// Of a name beside what says how it is: a name can be known by its ends, a state that is not there cannot.
+fn room_of_name(width: usize) -> usize {
+    (width * 2 / 5).min(width.saturating_sub(STATE_AND_CONNS)).max(SHORTEST_NAME)
+}
+
+/// The beginning and the end of a name, as names often differ at the end.
+fn shortened(name: &str, room: usize) -> String {
+    let name = clean(name);
+    if table::width(&name) <= room {
+        return name;
+    }
+    let mut end = String::new();
+    for letter in name.chars().rev() {
+        if table::width(&end) + table::width(&letter.to_string()) > room / 3 {
+            break;
+        }
+        end.insert(0, letter);
+    }
+    cut(&name, room - table::width(&end)) + &end
 }
 
 fn state_text(backend: &Backend) -> String {
@@ -184,14 +207,17 @@ pub(super) fn balance(picture: &Picture) -> Pieces {
     let sum: u64 = shards.iter().map(|shard| u64::from(shard.sessions)).sum();
     let most = shards.iter().map(|shard| shard.sessions).max().unwrap_or(0);
     let mean = float(sum) / float(shards.len().max(1) as u64);
+    let shards = match shards.len() {
+        1 => "1 shard".to_owned(),
+        many => format!("{many} shards"),
+    };
     let text = match mean > 0.0 {
         true => format!(
-            " {} shards; the fullest has {:.2} times the mean of {} sessions",
-            shards.len(),
+            " {shards}; the fullest has {:.2} times the mean of {} sessions",
             f64::from(most) / mean,
             plot::short(mean)
         ),
-        false => format!(" {} shards, no sessions", shards.len()),
+        false => format!(" {shards}, no sessions"),
     };
     vec![(text, Tone::Dim)]
 }
@@ -219,7 +245,7 @@ pub(super) fn sessions(state: &State, width: usize) -> Listing {
         table.push([
             Cell::new(&session.id, Tone::Strong),
             session.client.as_deref().unwrap_or("?").into(),
-            whose(session).into(),
+            shortened(&whose(session), (width / 5).max(12)).into(),
             Cell::new(&session.state, tone),
             millis(session.age_ms).into(),
             millis(session.idle_ms).into(),
@@ -242,9 +268,10 @@ pub(super) fn sessions_title(state: &State) -> Pieces {
     };
     let Some(list) = &state.sessions else { return vec![(" asking …".to_owned(), Tone::Dim)] };
     let sessions = &list.sessions;
-    let mut text = format!(" {} sessions{of}", count(sessions.matched));
-    if (sessions.sessions.len() as u64) < sessions.matched {
-        text += &format!(", {} of them listed", count(sessions.sessions.len() as u64));
+    let mut text = format!(" {}{of}", sessions_in_words(sessions.matched));
+    let listed = sessions.sessions.len() as u64;
+    if listed < sessions.matched {
+        text += &format!("; listed are the {} {}", count(listed), list.sort.which());
     }
     if sessions.incomplete {
         text += "; a shard did not answer in time, some are missing";
@@ -326,6 +353,10 @@ fn halves(value: f64) -> usize {
 }
 
 const NOTHING: &str = "–";
+/// `○ ejected`, five figures, and what is between columns and at the left.
+const STATE_AND_CONNS: usize = 20;
+/// Less of a name says nothing.
+const SHORTEST_NAME: usize = 8;
 /// Without the full one: curves below each other stay apart.
 const BLOCKS: [char; 8] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇'];
 const BAR: usize = 12;

@@ -21,8 +21,7 @@ impl Palette {
     pub(crate) fn of_environment() -> Self {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let term = std::env::var("TERM").unwrap_or_default();
-        let few = term.starts_with("vt") || term == "linux" || term.ends_with("-mono");
-        if no_color || few { Self::Shades } else { Self::Colours }
+        if no_color || has_few(&term) { Self::Shades } else { Self::Colours }
     }
 
     pub(crate) fn style(self, tone: Tone) -> Style {
@@ -96,6 +95,11 @@ impl Palette {
     }
 }
 
+/// Whether a terminal of this kind has fewer colours than are used here; one that does not say what it is may.
+fn has_few(term: &str) -> bool {
+    matches!(term, "" | "dumb" | "linux") || term.starts_with("vt") || term.ends_with("-mono")
+}
+
 const BLUE: Color = Color::Indexed(75);
 const GREEN: Color = Color::Indexed(78);
 const YELLOW: Color = Color::Indexed(221);
@@ -107,3 +111,18 @@ const DARK_RED: Color = Color::Indexed(88);
 const OLIVE: Color = Color::Indexed(58);
 const SELECTED: Color = Color::Indexed(237);
 const RAISED: Color = Color::Indexed(235);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_have_them() {
+        for term in ["xterm-256color", "tmux-256color", "xterm", "screen", "alacritty"] {
+            assert!(!has_few(term), "{term}");
+        }
+        for term in ["", "dumb", "linux", "vt100", "vt220", "xterm-mono"] {
+            assert!(has_few(term), "{term}");
+        }
+    }
+}

@@ -82,7 +82,7 @@ const MARGIN: usize = 8;
 /// Longer lines are hard to read.
 const WIDEST: usize = 92;
 
-const HELP: [(&str, &str); 14] = [
+const HELP: [(&str, &str); 15] = [
     ("1-4 tab ←→", "overview, sessions, shards, events"),
     ("↑↓ j k", "select; PgUp PgDn g G go further"),
     ("d", "drain the backend: no new clients but sticky ones"),
@@ -97,4 +97,5 @@ const HELP: [(&str, &str); 14] = [
     ("q Ctrl-C", "quit"),
     ("", ""),
     ("", "times are of the last 10 s; ↑ to backends, ↓ to clients"),
+    ("", "1 kB is 1000 bytes, 1 MB is 1000 kB"),
 ];

@@ -276,7 +276,7 @@ fn keys_of_top_drain_and_kill() {
     pane.wait_for("○ drain");
     assert_eq!(site.served(3), ["B2"; 3]);
     pane.press(&["K"]);
-    pane.wait_for("Cut all 1 sessions");
+    pane.wait_for("Cut the 1 session of");
     pane.press(&["y"]);
     let (_, cut) = clients.iter().find(|(name, _)| name == "B1").expect("they take turns");
     assert!(is_cut(cut));

@@ -14,6 +14,15 @@ pub(crate) struct Pane {
 impl Pane {
     /// `evenkeel top` in 100 columns and 30 rows; what it left is said when it has ended.
     pub(crate) fn with_top(address: &str, options: &str) -> Option<Self> {
+        Self::with("", address, options)
+    }
+
+    /// The same with a variable of the environment.
+    fn with_env(variable: &str, address: &str) -> Option<Self> {
+        Self::with(&format!("env {variable}"), address, "")
+    }
+
+    fn with(env: &str, address: &str, options: &str) -> Option<Self> {
         if !Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success()) {
             skip("tmux");
             return None;
@@ -21,7 +30,7 @@ impl Pane {
         let pane = Self { folder: own_folder() };
         let pid = pane.folder.join("pid").display().to_string();
         // The process id is that of `top`, whose place the inner shell gives up.
-        let top = format!("echo $$ >{pid}; exec {EVENKEEL} top --admin {address} {options}");
+        let top = format!("echo $$ >{pid}; exec {env} {EVENKEEL} top --admin {address} {options}");
         let shell = format!("sh -c '{top}'; echo ended=$?; exec cat");
         let size = ["new-session", "-d", "-s", "top", "-x", "100", "-y", "30"];
         pane.tmux(&[&size[..], &[&shell]].concat());
@@ -92,6 +101,16 @@ fn keys_select_ask_and_change_and_the_terminal_is_given_back() {
     pane.press(&["q"]);
     pane.wait_for("ended=0");
     assert!(!pane.shown().contains("web/b"), "{}", pane.shown());
+}
+
+#[test]
+fn a_terminal_that_can_only_write_lines_is_not_drawn_on() {
+    let stub = Stub::new();
+    let Some(pane) = Pane::with_env("TERM=dumb", &stub.address) else { return };
+    pane.wait_for("ended=1");
+    let shown = pane.shown();
+    assert!(shown.contains("--once prints one picture"), "{shown}");
+    assert!(!shown.contains("web/b"), "{shown}");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 const LINE = { lines: 4, gap: 3500 };
 
 class Chart {
-  /** `format` is of values as people read them; `base` of the steps of its scale. */
-  constructor({ title, format, base = 10, stacked = false }) {
-    Object.assign(this, { title, format, base, stacked, series: [], now: 0 });
+  /** `format` is of values as people read them. */
+  constructor({ title, format, stacked = false }) {
+    Object.assign(this, { title, format, stacked, series: [], now: 0 });
     this.drawing = s("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none", "aria-hidden": "true" });
     this.scale = h("div", { class: "y", "aria-hidden": "true" });
     this.keys = h("figcaption", {});
@@ -27,7 +27,7 @@ class Chart {
     this.now = now;
     const most = Math.max(...this.series.flatMap(({ values }) => values.map(([, value]) => value)), 0);
     // Of whole things half the scale is at least one.
-    this.top = niceAbove(Math.max(most, 2), this.base);
+    this.top = niceAbove(Math.max(most, 2));
     this.drawScale();
     this.drawing.replaceChildren(...this.series.toReversed().flatMap((one) => this.shape(one)));
     this.drawKeys();
@@ -135,12 +135,10 @@ function runs(values) {
   return found;
 }
 
-/** The next of 1, 2, 4, 6, 8, 10 … that is not below, so that its half is round, too; in steps of 1024 for bytes. */
-function niceAbove(value, base) {
-  let size = 1;
-  while (base === 1024 && value / size > 1000) size *= 1024;
-  const ten = 10 ** Math.floor(Math.log10(Math.max(value / size, 1)));
-  return size * ten * [1, 2, 4, 6, 8, 10].find((step) => step * ten >= value / size);
+/** The next of 1, 2, 4, 6, 8, 10 … that is not below, so that its half is round, too. */
+function niceAbove(value) {
+  const ten = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
+  return ten * [1, 2, 4, 6, 8, 10].find((step) => step * ten >= value);
 }
 
 const BANDS = 6;
@@ -148,7 +146,7 @@ const BANDS = 6;
 class Charts {
   constructor(host) {
     this.sessions = new Chart({ title: "New sessions", format: rateText });
-    this.bytes = new Chart({ title: "Bytes", format: byteRateText, base: 1024 });
+    this.bytes = new Chart({ title: "Bytes", format: byteRateText });
     this.connections = new Chart({ title: "Connections by backend", format: count, stacked: true });
     host.append(this.sessions.element, this.bytes.element, this.connections.element);
   }

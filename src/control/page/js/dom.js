@@ -47,9 +47,21 @@ function visible(text) {
     (hidden) => `<U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`);
 }
 
-/** A name from outside: broken anywhere, and its writing direction stays its own. */
+/** A name from outside: its writing direction stays its own, and what is cut off its title has. */
 function nameOf(text) {
-  return h("bdi", { class: "name", title: text }, text);
+  return h("bdi", { class: "name", title: text }, ...breakable(text));
+}
+
+/** In pieces: a line may end after `/` and `:`, so that it does not in the middle of a port. */
+function breakable(text) {
+  return String(text).split(/(?<=[/:])/).flatMap((part, at) => (at === 0 ? [part] : [h("wbr"), part]));
+}
+
+/** Sets a text that is in such pieces where it differs. */
+function sayInPieces(element, text) {
+  if (element.textContent === visible(text)) return;
+  element.replaceChildren();
+  filled(element, {}, breakable(text));
 }
 
 function icon(name) {

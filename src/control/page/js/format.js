@@ -25,13 +25,13 @@ function rateParts(value) {
   return value === null ? [NONE, ""] : [digits3(value), "/s"];
 }
 
-/** Bytes: [number, unit]. */
+/** Bytes, by thousands as in `evenkeel ctl` and `top`: [number, unit]. */
 function bytesParts(value) {
   if (value === null) return [NONE, ""];
-  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
   let at = 0;
-  while (value >= 1023.5 && at < units.length - 1) {
-    value /= 1024;
+  while (value >= 999.5 && at < units.length - 1) {
+    value /= 1000;
     at += 1;
   }
   return [at === 0 ? count(value) : digits3(value), units[at]];

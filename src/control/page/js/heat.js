@@ -50,7 +50,8 @@ class HeatMaps {
     this.frame = frameOf([...grids.values()], model.status.bounds_us);
     this.colours = this.shades.map((shade) => getComputedStyle(shade).backgroundColor);
     say(this.most, this.frame ? `${many(this.frame.most, "value")} in a cell of 2${NARROW}s` : "no value yet");
-    say(byId("heat-note"), this.note(backends.length, shown.length));
+    const known = shown.length < backends.length && this.kept.known > 0;
+    say(byId("heat-note"), this.note(backends.length, shown.length, known));
     keyed(this.host, shown, keyOf, (backend) => this.create(backend),
       (figure, backend) => this.update(figure, model, backend, grids.get(keyOf(backend))));
   }
@@ -62,24 +63,27 @@ class HeatMaps {
     this.kind = ["response", "first_byte", "connect"].find((kind) => total(kind) > 0) ?? "response";
   }
 
-  note(all, shown) {
+  note(all, shown, known) {
     const what = {
       first_byte: "From the connection to a backend until its first byte.",
       response: "From the last byte that was sent to a backend until the next that came from it.",
       connect: "From the connect to a backend until the connection.",
     }[this.kind];
-    const which = shown < all ? ` The ${shown} slowest of ${all}, by p99 of the last minute.` : "";
+    const some = known ? `The ${shown} slowest of ${all}, by p99 of the last minute.` : `${shown} of ${all}, until one of them has a value.`;
+    const which = shown < all ? ` ${some}` : "";
     return `${what} Three minutes to the right, latency upwards; the same scales for all.${which}`;
   }
 
-  /** Who is shown stays for a while, so that one can look at it. */
+  /** Who is shown stays for a while, so that one can look at it; but not if there were fewer to choose from. */
   slowest(model, backends) {
     const now = model.status.time_ms;
-    if (!this.kept || now - this.kept.since > 10_000 || this.kept.kind !== this.kind) {
-      const p99 = new Map(backends.map((one) =>
-        [keyOf(one), model.track(one).percentile(this.kind, 0.99, model.status.bounds_us) ?? -1]));
+    const p99 = new Map(backends.map((one) =>
+      [keyOf(one), model.track(one).percentile(this.kind, 0.99, model.status.bounds_us) ?? -1]));
+    const known = [...p99.values()].filter((value) => value >= 0).length;
+    const { since = 0, kind = null, known: before = 0 } = this.kept ?? {};
+    if (now - since > 10_000 || kind !== this.kind || known > before) {
       const first = backends.toSorted((a, b) => p99.get(keyOf(b)) - p99.get(keyOf(a))).slice(0, HEATS);
-      this.kept = { since: now, kind: this.kind, keys: new Set(first.map(keyOf)) };
+      this.kept = { since: now, kind: this.kind, known, keys: new Set(first.map(keyOf)) };
     }
     return backends.filter((one) => this.kept.keys.has(keyOf(one)));
   }

@@ -8,8 +8,6 @@ const BANNERS = {
   stopping: ["warn", "drain", "Stopping"],
   "log-dropped": ["warn", "warn", "Log lines dropped"],
 };
-/** How often a banner may change its words: each change is read aloud. */
-const BANNER_REST_MS = 30_000;
 
 function drawHeader({ version, engine, uptime_seconds: uptime, state, pid }) {
   say(byId("host"), location.host);
@@ -24,20 +22,22 @@ function drawHeader({ version, engine, uptime_seconds: uptime, state, pid }) {
 }
 
 function drawBanners(banners) {
-  // Two pools may have the same trouble: the first and the second of a kind.
-  const numbered = banners.map((banner, at) =>
-    ({ ...banner, key: `${banner.kind} ${banners.slice(0, at).filter(({ kind }) => kind === banner.kind).length}` }));
-  keyed(byId("banners"), numbered, ({ key }) => key, ({ kind }) => {
-    const [level, sign, title] = BANNERS[kind] ?? ["warn", "warn", kind];
-    return h("div", { class: `banner ${level}`, role: level === "bad" ? "alert" : "status" },
-      icon(sign), h("p", {}, h("strong", {}, title), " ", h("span", {})));
-  }, (element, { text }) => {
-    const words = element.querySelector("span");
-    const rested = Date.now() - (element.since ?? 0) > BANNER_REST_MS;
-    if (words.textContent === text || !rested) return;
-    say(words, text);
-    element.since = Date.now();
+  const subjects = banners.map(subjectOf);
+  const numbered = banners.map((banner, at) => {
+    const twins = subjects.slice(0, at).filter((subject) => subject === subjects[at]);
+    return { ...banner, key: `${subjects[at]}\n${twins.length}` };
   });
+  keyed(byId("banners"), numbered, ({ key }) => key, ({ kind, text }) => {
+    const [level, sign, title] = BANNERS[kind] ?? ["warn", "warn", kind];
+    // It is read aloud when it comes; that it counts on is not.
+    return h("div", { class: `banner ${level}`, role: level === "bad" ? "alert" : "status" },
+      icon(sign), h("p", {}, h("strong", {}, title), " ", h("span", { "aria-live": "off" }, text)));
+  }, (element, { text }) => say(element.querySelector("span"), text));
+}
+
+/** What a banner is about: its words. Where only a number changes, it is the same trouble. */
+function subjectOf({ kind, text }) {
+  return `${kind} ${text.replace(/(?<=^|\s)\d+(?=[\s.,;:]|$)/g, "0")}`;
 }
 
 function drawBottleneck({ who, backend, sentence, evidence }) {
@@ -124,17 +124,26 @@ function balance(shards) {
 }
 
 function drawListeners({ status, listenerRates }) {
-  const body = tableIn("listeners", "Listeners",
-    ["Listener", "Pool", "Sessions", "New/s", "Waiting", "Denied"]);
-  drawRows(body, status.listeners.map((one) => [
-    one.address === one.name ? one.name : `${one.name} ${one.address}`, one.pool,
-    count(one.sessions) + (one.max_sessions ? ` / ${count(one.max_sessions)}` : ""),
-    listenerRates.has(one.address) ? digits3(listenerRates.get(one.address)) : NONE,
-    count(one.waiting), count(one.denied),
-  ]));
+  const body = tableIn("listeners", "Listeners", ["Listener", "Sessions", "New/s", "Waiting", "Denied"]);
+  keyed(body, status.listeners, ({ name, address, pool }) => `${name}\n${address}\n${pool}`, listenerRow,
+    (element, one) => {
+      const texts = [
+        count(one.sessions) + (one.max_sessions ? ` / ${count(one.max_sessions)}` : ""),
+        listenerRates.has(one.address) ? digits3(listenerRates.get(one.address)) : NONE,
+        count(one.waiting), count(one.denied),
+      ];
+      texts.forEach((text, at) => say(element.cells[at + 1], text));
+    });
   say(byId("listeners-note"), `${many(sum(status.listeners, (one) => one.waiting), "client")} waiting for room`);
   const pairs = (totals) => Object.entries(totals).toSorted(([, a], [, b]) => b - a)
     .map(([key, total]) => [key, count(total)]);
   drawRows(tableIn("ended", "How sessions ended, since the program began", ["Reason", "Sessions"]), pairs(status.ended));
   drawRows(tableIn("counters", "Counters, since the program began", ["Counter", "Times"]), pairs(status.counters));
+}
+
+/** Whom it lets in where, and to which pool they go. */
+function listenerRow({ name, address, pool }) {
+  const where = address === name ? [] : [h("bdi", {}, ...breakable(address)), " "];
+  return h("tr", { role: "row" },
+    rowHead(nameOf(name), h("small", {}, ...where, "to ", nameOf(pool))), ...Array.from({ length: 4 }, () => cell()));
 }

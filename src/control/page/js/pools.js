@@ -20,9 +20,9 @@ const HEADS = [
   { text: "Connections", key: "connections" },
   { text: "New/s", key: "connected" },
   { text: "To clients", key: "traffic" },
-  { text: "Connect", key: "connect", note: "p50 · p99" },
-  { text: "First byte", key: "first_byte", note: "p50 · p99" },
-  { text: "Response", key: "response", note: "p50 · p99" },
+  { text: "Connect", key: "connect", note: "p50, p99" },
+  { text: "First byte", key: "first_byte", note: "p50, p99" },
+  { text: "Response", key: "response", note: "p50, p99" },
   { text: "Weight", key: "weight" },
   { text: "Actions" },
 ];
@@ -54,11 +54,12 @@ class PoolCard {
     this.counts = h("span", { class: "counts" });
     this.line = h("p", { class: "soft" });
     this.list = this.makeTable(pool);
+    this.none = h("p", { class: "soft", role: "status" });
     this.more = h("button", { type: "button", onclick: () => { this.all = !this.all; this.redraw(); } });
     this.element = h("section", { class: "card pool", "aria-label": `Pool ${pool.name}` },
       h("div", { class: "title" }, h("h2", {}, h("span", { class: "soft" }, "Pool "), nameOf(pool.name)),
         this.counts, h("div", { class: "buttons" }, this.search, add)),
-      this.line, this.list.element, h("div", { class: "under" }, this.more));
+      this.line, this.list.element, this.none, h("div", { class: "under" }, this.more));
     this.element.card = this;
   }
 
@@ -94,11 +95,13 @@ class PoolCard {
     Object.assign(this, { pool, model });
     const backends = model.status.backends.filter((backend) => backend.pool === pool.name);
     this.search.hidden = backends.length <= FEW;
-    this.list.element.hidden = backends.length === 0;
     say(this.line, describe(pool, backends, model));
     this.drawCounts(backends);
     this.drawHeads();
     const found = this.sorted(this.filtered(backends));
+    this.list.element.hidden = found.length === 0;
+    say(this.none, found.length < backends.length && found.length === 0
+      ? `None of ${many(backends.length, "backend")} matches “${this.search.value.trim()}”.` : "");
     const short = found.length > FEW && !this.all;
     this.more.hidden = found.length <= FEW;
     say(this.more, this.all ? `Show ${ROWS} of ${found.length}` : `Show all ${found.length}`);
@@ -172,7 +175,8 @@ class BackendRow {
     this.since = h("small", {});
     this.number = h("b", {});
     this.bar = h("i", {});
-    this.cells = ["New/s", "To clients", "Connect", "First byte", "Response"].map((label) => cell("", label));
+    this.cells = ["New/s", "To clients", "Connect", "First byte", "Response"].map((label) =>
+      cell("", label, h("span", {}), h("small", { class: label === "New/s" ? "fails" : "" })));
     this.weight = new Weight(backend);
     this.choices = ["ready", "drain", "maint"].map((state) => this.choice(state, full));
     const act = (text, label, onclick, className = "") =>
@@ -208,9 +212,10 @@ class BackendRow {
     changeIcon(this.sign, backend.state);
     say(this.state, word);
     say(this.since, backend.since_ms ? `for ${spanText((model.status.time_ms - backend.since_ms) / 1000)}` : "");
-    say(this.address.firstChild, addressOf(backend));
-    const failed = ["down", "ejected"].includes(backend.state);
-    say(this.evidence.firstChild, failed ? backend.evidence ?? "" : "");
+    sayInPieces(this.address.firstChild, addressOf(backend));
+    const evidence = ["down", "ejected"].includes(backend.state) ? backend.evidence ?? "" : "";
+    say(this.evidence.firstChild, evidence);
+    set(this.evidence, "title", evidence || null);
     this.drawNumbers(backend, model);
     this.weight.draw(backend);
     for (const button of this.choices) set(button, "aria-pressed", button.dataset.state === backend.admin);
@@ -222,17 +227,18 @@ class BackendRow {
       .map((one) => one.connections));
     say(this.number, count(backend.connections) + (backend.max_connections ? ` / ${count(backend.max_connections)}` : ""));
     this.bar.style.width = `${(100 * backend.connections) / (backend.max_connections ?? most)}%`;
-    const latency = (kind) => [0.5, 0.99]
-      .map((part) => latencyText(track.percentile(kind, part, model.status.bounds_us))).join(" · ");
+    const latency = (kind) => {
+      const [p50, p99] = [0.5, 0.99].map((part) => track.percentile(kind, part, model.status.bounds_us));
+      return [latencyText(p50), p99 === null ? "" : `p99 ${latencyText(p99)}`];
+    };
     const { connected = null, toClients = null, failed = 0 } = track.rates ?? {};
     const texts = [
-      connected === null ? NONE : digits3(connected) + (failed > 0 ? ` (${digits3(failed)} fail)` : ""),
-      byteRateText(toClients), latency("connect"), latency("first_byte"), latency("response"),
+      [connected === null ? NONE : digits3(connected), failed > 0 ? `${digits3(failed)} fail` : ""],
+      [byteRateText(toClients), ""], latency("connect"), latency("first_byte"), latency("response"),
     ];
     this.cells.forEach((one, at) => {
-      const none = texts[at] === `${NONE} · ${NONE}`;
-      say(one, none ? NONE : texts[at]);
-      set(one, "class", none ? "none" : null);
+      texts[at].forEach((text, line) => say(one.children[line], text));
+      set(one, "class", at > 1 && texts[at][0] === NONE ? "none" : null);
     });
   }
 
@@ -257,11 +263,15 @@ class BackendRow {
 
 /** Where it is, unless its name says that already. */
 function addressOf(backend) {
-  const written = backend.port === 0 ? backend.host : `${backend.host}:${backend.port}`;
+  const host = backend.host.includes(":") ? `[${backend.host}]` : backend.host;
+  const written = backend.port === 0 ? backend.host : `${host}:${backend.port}`;
   return backend.name === written || backend.name === `unix:${written}` ? "" : written;
 }
 
-/** A number that is sent by Enter or its button; what is being typed is not overwritten meanwhile. */
+/**
+ * A number that is sent by Enter or its button. What is being typed is not overwritten meanwhile; who leaves it
+ * unsent sees again what is in force.
+ */
 class Weight {
   constructor(backend) {
     this.input = h("input", {
@@ -269,16 +279,22 @@ class Weight {
       oninput: () => this.mark(),
       onkeydown: (event) => { if (event.key === "Escape") this.reset(); },
     });
-    this.button = h("button", { type: "submit", hidden: true, "aria-label": `Set the weight of ${fullName(backend)}` }, "Set");
+    this.button = h("button", {
+      type: "submit", hidden: true, "aria-label": `Set the weight of ${fullName(backend)}`,
+      // Not every browser gives the focus to a button that is clicked; it stays where it is typed.
+      onmousedown: (event) => event.preventDefault(),
+    }, "Set");
     this.element = h("form", {
       class: "weight",
+      // Once the focus is where it goes to. It stays here when only the window is left.
+      onfocusout: () => setTimeout(() => this.draw(this.backend)),
       onsubmit: (event) => { event.preventDefault(); this.send(); },
     }, this.input, this.button);
   }
 
   draw(backend) {
     this.backend = backend;
-    if (this.button.hidden && this.input !== document.activeElement) this.reset();
+    if (!this.element.contains(document.activeElement)) this.reset();
   }
 
   mark() {
@@ -295,7 +311,7 @@ class Weight {
     const answer = await change("PATCH", backendPath(this.backend), { weight },
       `${fullName(this.backend)} has weight ${weight}`);
     if (answer === null) return;
-    this.backend = answer.value ?? { ...this.backend, weight };
-    this.button.hidden = true;
+    this.draw(answer.value ?? { ...this.backend, weight });
+    this.mark();
   }
 }

@@ -71,9 +71,9 @@ class SessionList {
 
   show({ sessions, matched, total, incomplete }) {
     this.matched = matched;
-    const shown = sessions.length < matched ? `, of which ${count(sessions.length)} are shown` : "";
+    const shown = sessions.length < matched ? `, of which the ${count(sessions.length)} oldest are shown` : "";
     const missing = incomplete ? ". A shard did not answer in time: some are missing" : "";
-    say(this.note, `${count(matched)} of ${many(total, "session")} match${shown}${missing}. As of ${clockText(Date.now())}.`);
+    say(this.note, `${count(matched)} of ${many(total, "session")} ${matched === 1 ? "matches" : "match"}${shown}${missing}. As of ${clockText(Date.now())}.`);
     keyed(this.list.body, sessions, ({ id }) => id, (session) => this.row(session), (row, session) => {
       const texts = [session.backend ? `${session.pool}/${session.backend}` : session.pool, session.state,
         spanText(session.age_ms / 1000), spanText(session.idle_ms / 1000), bytesText(bytes(session.to_backend)),
