@@ -51,6 +51,7 @@ impl Words for Filter {
         ("state", "a state of a session"),
         ("min_age", "a time, as in 30s"),
         ("min_idle", "a time, as in 30s"),
+        ("sort", "age, bytes, idle or recent"),
         ("limit", "a whole number from 1 to 10000"),
         ("all", "true, or leave it out"),
     ];
