@@ -280,7 +280,20 @@ mod tests {
         let path = targets(&read("unix:/a b,c:3").expect("valid").serve.pool);
         assert_eq!(path, [Target::Unix("/a b".into()), endpoints(&[("c", 3)]).remove(0)]);
         assert!(read("a:1 b").expect_err("no port").contains("`b`: it has no port"));
-        assert!(read(",").expect_err("nothing").contains("it is empty; write host:port"));
+        for nothing in [",", "", "a:1,,b:2"] {
+            let error = read(nothing).expect_err("one is missing");
+            assert!(error.contains("a backend is missing; write host:port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_have_a_unit() {
+        for (text, ms) in [("5", 5000), ("0.5", 500), ("500ms", 500), ("1m", 60_000)] {
+            let health = parse(&format!("--health-check-interval {text}")).expect(text).health;
+            assert_eq!(health.health_check_interval.as_millis(), ms, "{text}");
+        }
+        let error = parse("--health-check-interval soon").expect_err("no time");
+        assert!(error.contains("write seconds, as in 5 or 0.5, or a time"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use clap_complete::{generate, shells};
 use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::mpsc::Receiver;
 use tracing::warn;
+use uring::ListenError;
 
 use crate::balancer::{Balancer, StartError};
 use crate::cli::{self, Cli, Command, Completions, Serve, Shell};
@@ -255,9 +256,16 @@ fn check_files(config: &Config) -> Result<(), ProgramError> {
     for listener in &config.listeners {
         let checked = match &listener.address {
             On::At(Address::Unix(path)) => uring::check_unix(path).map_err(BindError::from),
-            On::At(Address::Inet(address)) => {
-                uring::check_listen(*address).map_err(BindError::from)
-            }
+            On::At(Address::Inet(address)) => match uring::check_listen(*address) {
+                // A service manager may pass the socket, which it does not do for a check.
+                Err(error @ ListenError::NoPermission(_)) => {
+                    complain(&format!(
+                        "warning: {error}, or have a service manager pass the socket"
+                    ));
+                    Ok(())
+                }
+                checked => checked.map_err(BindError::from),
+            },
             On::Fd(_) => Ok(()),
         };
         checked.map_err(StartError::from)?;

@@ -34,7 +34,7 @@ pub(crate) fn regularly(
         tell_backends(shared);
         tell_shards(&cpus, shared);
         let Verdict { sentence, evidence, .. } = balancer.bottlenecks().verdict();
-        info!("{sentence} ({evidence})");
+        info!("bottleneck: {sentence} ({evidence})");
     };
     std::thread::Builder::new().name("report".to_owned()).spawn(tell).map(drop)
 }

@@ -32,10 +32,12 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Seconds without a unit, as older command lines have them.
+/// Seconds without a unit, as older command lines have them, or a time with one.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let problem = || "write seconds, as in 5 or 0.5".to_owned();
-    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let problem =
+        || "write seconds, as in 5 or 0.5, or a time with its unit, as in 500ms".to_owned();
+    let Ok(number) = text.parse() else { return duration_or_none(text).map_err(|_| problem()) };
+    let seconds = Duration::try_from_secs_f64(number).ok();
     seconds.filter(|&time| time <= LONGEST_TIME).ok_or_else(problem)
 }
 
@@ -124,10 +126,15 @@ pub(crate) fn backends(text: &str) -> Result<Targets, String> {
             false => part.split_whitespace().map(str::to_owned).collect(),
         }
     };
-    let words: Vec<String> = text.split(',').flat_map(words).collect();
-    if words.is_empty() {
-        return Err(format!("it is empty; {FORM}"));
+    let mut parts: Vec<&str> = text.split(',').collect();
+    // One too many at the end of a list is no mistake, one in it may be.
+    if parts.len() > 1 && parts.last().is_some_and(|last| last.trim().is_empty()) {
+        parts.pop();
     }
+    if parts.iter().any(|part| part.trim().is_empty()) {
+        return Err(format!("a backend is missing; {FORM}"));
+    }
+    let words: Vec<String> = parts.into_iter().flat_map(words).collect();
     let targets: Result<_, String> = words
         .iter()
         .map(|word| match (backend(word), words.len()) {

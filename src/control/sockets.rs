@@ -41,6 +41,22 @@ pub enum BindError {
         /// The listener's.
         listener: String,
     },
+    /// Somebody listens there, and passed a socket that is not at the address of the listener.
+    #[error(
+        "listener {listener}: {error}; a socket at {passed} was passed that no listener takes: give it the \
+         address of the listener (in a socket unit ListenStream={address}) or its name \
+         (FileDescriptorName={listener})"
+    )]
+    PassedElsewhere {
+        /// Its name.
+        listener: String,
+        /// Its address.
+        address: String,
+        /// Where the socket is.
+        passed: Address,
+        /// What the kernel says.
+        error: ListenError,
+    },
     /// No descriptor is left.
     #[error("cannot listen on {0}: {1}; raise `ulimit -n`, or use fewer listeners or shards")]
     Descriptors(On<Address>, io::Error),

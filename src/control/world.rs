@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use tracing::error;
+use uring::ListenError;
 
 use crate::config::plan::{Address, BackendConfig, ListenerConfig, On, PerIp, PoolConfig};
 use crate::core::balance::Tables;
@@ -300,7 +301,9 @@ impl World {
         let groups: Vec<&Group> = groups.iter().map(|&at| &self.passed.groups()[at]).collect();
         match (&config.address, groups.as_slice()) {
             (On::At(address), []) => {
-                sockets::open(config, address, shards, self.leaves(config, listeners))
+                let ours = self.leaves(config, listeners);
+                sockets::open(config, address, shards, ours)
+                    .map_err(|error| self.explain_passed(config, address, error))
             }
             (_, groups) => {
                 let by_predecessor = |group: &&Group| matches!(group.from, From::Predecessor(_));
@@ -308,6 +311,30 @@ impl World {
                 sockets::take(config, groups, shards, lent)
             }
         }
+    }
+
+    /// What is in the way may be a socket that was passed for this listener, at another address.
+    fn explain_passed(
+        &self,
+        config: &ListenerConfig,
+        address: &Address,
+        error: BindError,
+    ) -> BindError {
+        let (Address::Inet(wanted), BindError::Inet(ListenError::InUse(_))) = (address, &error)
+        else {
+            return error;
+        };
+        let at_the_port = |group: &&Group| {
+            let place = match &group.address {
+                Address::Inet(place) => place.port() == wanted.port() && place != wanted,
+                Address::Unix(_) => false,
+            };
+            place && group.from == From::Starter
+        };
+        let Some(group) = self.passed.groups().iter().find(at_the_port) else { return error };
+        let BindError::Inet(error) = error else { return error };
+        let (listener, address) = (config.name.clone(), address.to_string());
+        BindError::PassedElsewhere { listener, address, passed: group.address.clone(), error }
     }
 
     /// Whether a listener of our own leaves the address, or one that includes it: its sockets are

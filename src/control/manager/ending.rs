@@ -70,7 +70,11 @@ impl Manager {
     fn drain(&self, signal: Signal) {
         let (open, drain) = (open_sessions(&self.balancer), self.balancer.shared().drain());
         let drain = humantime::format_duration(drain);
-        let said = format!("stopping; {open} open sessions have {drain} to end");
+        let open = match open {
+            1 => "1 open session has".to_owned(),
+            many => format!("{many} open sessions have"),
+        };
+        let said = format!("stopping; {open} {drain} to end");
         let told = format!("{said}; once more cuts them");
         info!("{signal}: {told}");
         let news = News::info(Kind::Stop, "evenkeel", told);

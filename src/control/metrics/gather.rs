@@ -15,7 +15,7 @@ pub use super::pools::{PoolSeen, PoolSum};
 pub use super::process::{Facts, ProcessSeen, Reloads};
 pub use super::shards::ShardSeen;
 use crate::balancer::Handle;
-use crate::config::plan::{BackendConfig, PoolConfig, StickyBy};
+use crate::config::plan::{BackendConfig, Destination, PoolConfig, StickyBy};
 use crate::control::admin::ask::{PATIENCE, counts};
 use crate::control::background::Background;
 use crate::control::standing;
@@ -153,7 +153,10 @@ impl PoolKnown {
         Self {
             seen: PoolSeen {
                 name: config.name.clone(),
-                algorithm: config.algorithm.to_string(),
+                algorithm: match config.destination {
+                    Destination::Backends => config.algorithm.to_string(),
+                    Destination::OriginalDst => "original-dst".to_owned(),
+                },
                 sticky: match config.sticky.map(|sticky| sticky.key) {
                     None => "off",
                     Some(StickyBy::Ip) => "ip",

@@ -30,7 +30,9 @@ impl<D: Driver> Shard<D> {
         // Who the client is costs a system call, so it is asked only for a line that is written.
         let known = extra.as_ref().and_then(|extra| extra.client);
         let address = known.or_else(|| self.driver.peer_address(client));
-        let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        // One of IPv4 at a listener for both families is written as it is.
+        let canonical = |one: SocketAddr| SocketAddr::new(one.ip().to_canonical(), one.port());
+        let client = address.map_or_else(|| "unknown".to_owned(), |one| canonical(one).to_string());
         let backend = &here.pool.backend(pick.backend).name;
         info!("Routing client ({client}) -> {backend} ({})", pick.by);
     }

@@ -48,6 +48,21 @@ fn a_listener_takes_the_sockets_that_are_at_its_address() {
 }
 
 #[test]
+fn a_socket_at_another_address_of_the_port_is_named_where_it_is_in_the_way() {
+    let port = crate::support::free_port();
+    let Some(launcher) = Launcher::new("a", &[&format!("tcp:0.0.0.0:{port}")]) else { return };
+    let options = format!("--host 127.0.0.1 --port {port} --backends 127.0.0.1:1");
+    let mut command = launcher.starting(&[EVENKEEL]);
+    let ended = run_command(command.args(options.split_whitespace()));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for part in
+        ["the address is in use", &format!("0.0.0.0:{port} was passed"), "ListenStream=127.0.0.1:"]
+    {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn shards_share_what_another_user_has_opened() {
     let port = crate::support::free_port();
     let Some(launcher) = Launcher::new("a", &[&format!("shared:127.0.0.1:{port}")]) else { return };
