@@ -37,7 +37,7 @@ fn an_address_of_another_machine_is_named_with_its_cure() {
     let address = SocketAddr::from(([198, 51, 100, 1], 0));
     let error = listen(&alone_on(address)).unwrap_err();
     assert!(matches!(error, ListenError::NoSuchAddress(_)), "{error:?}");
-    assert!(error.to_string().contains("--host 0.0.0.0"), "{error}");
+    assert!(error.to_string().contains("use 0.0.0.0 or [::]"), "{error}");
 }
 
 #[test]

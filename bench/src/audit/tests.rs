@@ -57,8 +57,18 @@ fn look_at_contender(name: &str) -> Option<Seen> {
     }
     let network = network();
     let start = |address, backend| contender.start(&network.balancer, address, &[backend]);
-    let seen = look_at(&network, name, 8 << 20, start).expect("it carries everything");
-    complete(seen)
+    let look = || look_at(&network, name, 8 << 20, start);
+    // A port that was free may be another test's by the time somebody listens there.
+    let taken = |seen: &io::Result<Seen>| {
+        seen.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    let mut seen = look();
+    for _ in 0..5 {
+        if taken(&seen) {
+            seen = look();
+        }
+    }
+    complete(seen.expect("it carries everything"))
 }
 
 fn complete(mut seen: Seen) -> Option<Seen> {

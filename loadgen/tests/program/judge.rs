@@ -62,7 +62,12 @@ fn a_search_for_what_cannot_be_passes_nowhere() {
     let (code, result) = json(&[&["search", &target, "--slo", "p50<1ns"], &trials[..]].concat());
     assert_eq!(result["highest_passing"], Value::Null, "{result:#}");
     assert!(result["lowest_failing"]["rate_per_s"].as_f64().unwrap() <= 2000.0, "{result:#}");
-    let expected = if result["limit"] == "nothing_passed" { Some(3) } else { Some(0) };
+    // Where this machine is busy the generator is the limit, or there are too few samples.
+    let expected = match result["limit"].as_str().unwrap() {
+        "nothing_passed" => Some(3),
+        "unfinished" => Some(1),
+        _ => Some(0),
+    };
     assert_eq!(code, expected, "{result:#}");
 }
 
