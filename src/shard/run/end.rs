@@ -39,12 +39,14 @@ impl<D: Driver> Shard<D> {
         debug!(slot = owner.slot, reason = reason.label(), "session ended");
         // Who has been told the end of the other side and is still at work would never learn that nobody
         // waits for it; and what it has got, the kernel keeps for it (tcp_reset, net/ipv4/tcp_input.c).
+        // Who has gone needs no telling.
         let cut_short = reset_client || reset_backend;
-        let reset = |socket: &D::Socket, reset: bool| {
-            reset || (cut_short && self.driver.has_delivered_all(socket))
+        let reset = |socket: &D::Socket, reset: bool, gone: EndReason| {
+            reset || (cut_short && reason != gone && self.driver.has_delivered_all(socket))
         };
-        let reset_client = reset(&entry.client, reset_client);
-        let reset_backend = entry.backend.as_ref().map(|backend| reset(backend, reset_backend));
+        let reset_client = reset(&entry.client, reset_client, EndReason::ClientGone);
+        let of_backend = |backend| reset(backend, reset_backend, EndReason::BackendGone);
+        let reset_backend = entry.backend.as_ref().map(of_backend);
         self.driver.close(entry.client, reset_client);
         if let Some((backend, reset)) = entry.backend.zip(reset_backend) {
             self.driver.close(backend, reset);

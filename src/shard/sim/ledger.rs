@@ -512,8 +512,10 @@ impl Record {
         // Who has been told the end must still be able to read what came before it, and who has read all
         // of it is not left alone with an answer that nobody waits for.
         let sides = [Side::Client, Side::Backend].map(|side| side as usize);
+        let gone = [EndReason::ClientGone, EndReason::BackendGone];
+        let learns = |side: usize| self.delivered[side] && reason != gone[side];
         let expected_resets =
-            sides.map(|side| expected_resets && (!self.told_the_end[side] || self.delivered[side]));
+            sides.map(|side| expected_resets && (!self.told_the_end[side] || learns(side)));
         if matches!(reason, EndReason::IdleTimeout | EndReason::MaxAge) {
             // More resets than expected do no harm: a send may be taken after it was given up.
             assert!(resets >= expected_resets, "bytes were lost without a reset: {self:?}");
