@@ -262,8 +262,9 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The exit code of a missed objective.
+/// The exit code of what could not be done.
 pub(super) const NOT_RUN: u8 = 1;
+/// The exit code of a missed objective.
 pub(super) const MISSED: u8 = 3;
 const SUSPECT: u8 = 4;
 
